@@ -16,10 +16,6 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const SOURCE_FOLDERS = ['src', 'workers', 'bench', 'test'];
 const GENERATED = 'src/codec/generated';
 const STAMP = 'dist/.stamp';
-const PBJS_FLAGS =
-  '--target static-module --wrap esm --dts --force-number --no-verify --no-convert --no-delimited --no-service --no-typeurl'.split(
-    ' ',
-  );
 
 /** Installs, generates and builds what is missing. Ends the process with a clear message when a step fails. */
 export function prepare() {
@@ -57,19 +53,13 @@ function install() {
 
 function generate() {
   const protos = list('proto', (name) => name.endsWith('.proto'));
-  for (const proto of protos) {
-    const out = `${GENERATED}/${path.basename(proto, '.proto')}.js`;
-    const types = out.replace(/\.js$/, '.d.ts');
-    const oldest = Math.min(modified(out), modified(types));
-    if (oldest >= modified(proto) && oldest >= modified('.ci/prepare.mjs')) continue;
-    say(`generating ${out}`);
-    fs.mkdirSync(path.join(root, GENERATED), { recursive: true });
-    run(
-      process.execPath,
-      ['node_modules/protobufjs-cli/bin/pbjs', ...PBJS_FLAGS, '--out', out, proto],
-      `${proto} could not be compiled.`,
-    );
-  }
+  const newest = Math.max(...['proto/generate.mjs', ...protos].map(modified));
+  const outputs = protos.flatMap((proto) =>
+    ['.js', '.d.ts'].map((end) => `${GENERATED}/${path.basename(proto, '.proto')}${end}`),
+  );
+  if (outputs.every((file) => modified(file) >= newest)) return;
+  say('generating code from proto/');
+  run(process.execPath, ['proto/generate.mjs'], 'The .proto files could not be compiled.');
 }
 
 function build() {
