@@ -1,0 +1,354 @@
+import { CairnError } from '../base/errors.js';
+import { Fifo } from '../base/fifo.js';
+import type { Engine } from '../engine/engine.js';
+import type { Log } from '../engine/log/log.js';
+import type { Revision } from '../lsm/row-key.js';
+import { ENTRY_NO_OP, ENTRY_WRITE, OperationReader, type EntryKind } from '../replica/command.js';
+import { MANY_KEYS, type EntryDone, type Group, type PendingEntry } from '../replica/group.js';
+import type { RevisionClock } from '../replica/revision-clock.js';
+import { xxHash32 } from '../base/hash.js';
+import type { Clock, Timer } from '../ports/clock.js';
+
+/** A slice of applying ends after this, so that the sockets are read in between. */
+const APPLY_SLICE_MS = 4;
+const ENTRIES_PER_CLOCK_READ = 32;
+/** When the engine asks for slower writes, a loop turn's record waits this long: closed-loop writers slow down with it. */
+const SLOW_SEAL_DELAY_MS = 5;
+const DEADLINE_CHECK_MS = 500;
+
+export interface GroupHostOptions {
+  readonly groups: readonly Group[];
+  readonly engine: Engine;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly revisionClock: RevisionClock;
+  readonly requestTimeoutMs: number;
+}
+
+/** Something that waits until everything before it is durable and applied. */
+interface Barrier {
+  /** How many entries must have been applied, counted since the start. */
+  readonly appliedEntries: number;
+  /** The log record that must be durable, or -1 until it is sealed. */
+  sequence: number;
+  readonly resume: () => void;
+}
+
+/**
+ * Drives all groups of the node: one log record per loop turn for all of them, then commit, apply and answer in the order of
+ * the log. A group has one voter, so an entry commits when the record that carries it is durable here.
+ */
+export class GroupHost {
+  readonly groups: readonly Group[];
+  readonly #engine: Engine;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #revisionClock: RevisionClock;
+  readonly #requestTimeoutMs: number;
+
+  /** Appended, not applied; in the order of the log. The last `#unsealed` of them have no record yet. */
+  readonly #pending = new Fifo<PendingEntry>();
+  readonly #barriers = new Fifo<Barrier>();
+  readonly #bounds = new Fifo<{ sequence: number; bound: Revision }>();
+  readonly #operations = new OperationReader();
+  readonly #seal = (): void => this.#sealTurn();
+  readonly #drain = (): void => this.#applyDurable();
+
+  #unsealed = 0;
+  #sealScheduled = false;
+  #turnStartedMs = 0;
+  #highestRevision: Revision = 0;
+  /** Of the last sealed record: what waits for all sealed ones waits for this. */
+  #sealedSequence = 0;
+  #durableSequence = 0;
+  #draining = false;
+  #appendedEntries = 0;
+  #appliedEntries = 0;
+  #deadlineTimer: Timer | null = null;
+  #closed = false;
+
+  constructor(options: GroupHostOptions) {
+    this.groups = options.groups;
+    this.#engine = options.engine;
+    this.#log = options.log;
+    this.#clock = options.clock;
+    this.#revisionClock = options.revisionClock;
+    this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#log.onDurable = (sequence) => {
+      this.#durableSequence = sequence;
+      if (!this.#draining) this.#applyDurable();
+    };
+    this.#watchDeadlines();
+  }
+
+  /** Where `append` wants the payload, and where unapplied payloads stand. */
+  get ring(): Uint8Array {
+    return this.#log.bytes;
+  }
+
+  get unappliedEntries(): number {
+    return this.#pending.length;
+  }
+
+  /** Why no write can be taken now, or null. Checked before every append, so that nothing accepted can fail for space. */
+  admission(): CairnError | null {
+    if (this.#closed) return new CairnError('shutting_down', 'this node is shutting down');
+    if (this.#log.admission === 'disk_full') {
+      return new CairnError('disk_full', 'no space left for the log; reads go on, writes resume when there is space');
+    }
+    const pressure = this.#engine.pressure;
+    if (pressure.level === 'stop') {
+      return pressure.reason === 'disk_full'
+        ? new CairnError('disk_full', 'no space left for tables; reads go on, writes resume when there is space')
+        : new CairnError('overloaded', `writes wait for the storage engine (${pressure.reason}); retry`);
+    }
+    return null;
+  }
+
+  /**
+   * Appends one entry to a group: takes its revision and its place in the log, now. Returns the offset in `ring` where the
+   * caller writes `payloadLength` bytes before it does anything else, or -1 when the ring is full. `done` is called
+   * after the entry was applied, never before this returns.
+   */
+  append(
+    group: Group,
+    revision: Revision,
+    kind: EntryKind,
+    payloadLength: number,
+    operationCount: number,
+    keyHash: number,
+    done: EntryDone | null,
+  ): number {
+    const index = group.lastIndex + 1;
+    const payloadStart = this.#log.reserveEntry(
+      group.groupId,
+      group.replicaId,
+      group.term,
+      index,
+      revision,
+      kind,
+      payloadLength,
+    );
+    if (payloadStart < 0) return -1;
+    this.#scheduleSeal();
+    const entry: PendingEntry = {
+      group,
+      kind,
+      term: group.term,
+      index,
+      revision,
+      payloadStart,
+      payloadLength,
+      operationCount,
+      keyHash,
+      appendedAtMs: this.#turnStartedMs,
+      sequence: -1,
+      done,
+    };
+    group.appended(entry);
+    this.#pending.push(entry);
+    this.#unsealed++;
+    this.#appendedEntries++;
+    if (revision > this.#highestRevision) this.#highestRevision = revision;
+    return payloadStart;
+  }
+
+  /** The revision that the group's next entry takes if it is appended in this same step. */
+  nextRevision(group: Group): Revision {
+    return this.#revisionClock.next(group.lastRevision, group.partition, this.groups.length);
+  }
+
+  /** Every group's first entry of this term; resolves when all are applied, so that the node may evaluate and serve. */
+  async startTerm(): Promise<void> {
+    for (const group of this.groups) {
+      group.term++;
+      this.#log.appendHardState(group.groupId, group.replicaId, group.term, 1, group.lastIndex);
+      if (this.append(group, this.nextRevision(group), ENTRY_NO_OP, 0, 0, MANY_KEYS, null) < 0) {
+        throw new CairnError('internal', 'the log has no room for the first entries of a term');
+      }
+    }
+    await this.barrier();
+  }
+
+  /** Resolves when everything appended so far is durable and applied. */
+  barrier(): Promise<void> {
+    return new Promise((resolve) => this.afterUnapplied(resolve));
+  }
+
+  /** As `barrier`; calls back at once when nothing is pending. */
+  afterUnapplied(resume: () => void): void {
+    if (this.#pending.length === 0) resume();
+    else this.#barriers.push({ appliedEntries: this.#appendedEntries, sequence: 0, resume });
+  }
+
+  /**
+   * Resolves when no later life of the node can give a revision at or below `instant`, which the caller is about to rely on; and
+   * binds this life.
+   */
+  rely(instant: Revision): Promise<void> | null {
+    this.#revisionClock.raise(instant);
+    if (instant <= this.#revisionClock.durableBound) return null;
+    if (instant > this.#highestRevision) this.#highestRevision = instant;
+    return new Promise((resolve) => {
+      this.#barriers.push({ appliedEntries: this.#appendedEntries, sequence: -1, resume: resolve });
+      this.#scheduleSeal();
+    });
+  }
+
+  /** As `rely` on this instant; null when nothing has to be waited for. */
+  relyOnNow(): Promise<void> | null {
+    return this.rely(this.#revisionClock.now());
+  }
+
+  /** Applies one entry that recovery read from the log. */
+  replay(group: Group, index: number, term: number, revision: Revision, kind: EntryKind, payload: Payload): void {
+    group.lastIndex = index;
+    group.lastRevision = Math.max(group.lastRevision, revision);
+    if (kind === ENTRY_WRITE) this.#insert(group, revision, payload.bytes, payload.start, payload.length, MANY_KEYS);
+    group.appliedIndex = index;
+    group.appliedTerm = term;
+    group.appliedRevision = group.lastRevision;
+  }
+
+  /** Takes no more entries; resolves when the accepted ones are applied and answered. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.barrier();
+    this.#deadlineTimer?.cancel();
+  }
+
+  #scheduleSeal(): void {
+    if (this.#sealScheduled) return;
+    this.#sealScheduled = true;
+    this.#turnStartedMs = this.#clock.monotonicMs();
+    if (this.#engine.pressure.level === 'slow') this.#clock.setTimer(SLOW_SEAL_DELAY_MS, this.#seal);
+    else this.#clock.defer(this.#seal);
+  }
+
+  #sealTurn(): void {
+    this.#sealScheduled = false;
+    const bound = this.#revisionClock.boundToAppend(this.#highestRevision);
+    if (bound > 0) this.#log.appendClockBound(bound);
+    if (bound > 0 || this.#unsealed > 0) {
+      this.#sealedSequence = this.#log.seal();
+      if (bound > 0) this.#bounds.push({ sequence: this.#sealedSequence, bound });
+      const first = this.#pending.length - this.#unsealed;
+      for (let i = first; i < this.#pending.length; i++) this.#pending.at(i)!.sequence = this.#sealedSequence;
+      this.#unsealed = 0;
+    }
+    for (let i = 0; i < this.#barriers.length; i++) {
+      const barrier = this.#barriers.at(i)!;
+      if (barrier.sequence === -1) barrier.sequence = this.#sealedSequence;
+    }
+    this.#resolveBarriers();
+  }
+
+  #applyDurable(): void {
+    this.#draining = false;
+    let bound = this.#bounds.peek();
+    while (bound !== undefined && bound.sequence <= this.#durableSequence) {
+      this.#revisionClock.boundIsDurable(bound.bound);
+      this.#bounds.shift();
+      bound = this.#bounds.peek();
+    }
+    const startedMs = this.#clock.monotonicMs();
+    let count = 0;
+    let entry = this.#pending.peek();
+    while (entry !== undefined && entry.sequence !== -1 && entry.sequence <= this.#durableSequence) {
+      if (++count % ENTRIES_PER_CLOCK_READ === 0 && this.#clock.monotonicMs() - startedMs > APPLY_SLICE_MS) {
+        this.#draining = true;
+        this.#clock.defer(this.#drain);
+        break;
+      }
+      this.#pending.shift();
+      if (entry.kind === ENTRY_WRITE) {
+        this.#insert(
+          entry.group,
+          entry.revision,
+          this.#log.bytes,
+          entry.payloadStart,
+          entry.payloadLength,
+          entry.keyHash,
+        );
+      }
+      entry.group.applied(entry);
+      this.#appliedEntries++;
+      entry.done?.(null, entry.revision);
+      entry = this.#pending.peek();
+    }
+    // A record's bytes may be overwritten only when its last entry is applied.
+    const applied = this.#draining && entry !== undefined ? entry.sequence - 1 : this.#durableSequence;
+    this.#log.release(applied);
+    this.#resolveBarriers();
+  }
+
+  #resolveBarriers(): void {
+    let barrier = this.#barriers.peek();
+    while (
+      barrier !== undefined &&
+      barrier.sequence !== -1 &&
+      barrier.sequence <= this.#durableSequence &&
+      barrier.appliedEntries <= this.#appliedEntries
+    ) {
+      this.#barriers.shift();
+      barrier.resume();
+      barrier = this.#barriers.peek();
+    }
+  }
+
+  #insert(
+    group: Group,
+    revision: Revision,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    keyHash: number,
+  ): void {
+    const operations = this.#operations.open(bytes, start, length);
+    let count = 0;
+    if (keyHash === MANY_KEYS) while (operations.next()) count++;
+    else count = 1;
+    this.#engine.prepare(length, count);
+    operations.open(bytes, start, length);
+    while (operations.next()) {
+      const hash = keyHash === MANY_KEYS ? xxHash32(bytes, operations.keyStart, operations.keyLength) : keyHash;
+      this.#engine.insert(
+        group.replicaId,
+        bytes,
+        operations.keyStart,
+        operations.keyLength,
+        hash,
+        revision,
+        bytes,
+        operations.recordStart,
+        operations.recordLength,
+      );
+    }
+  }
+
+  /** Answers what waits too long for the disk. The entries stay in the log: their outcome is unknown to the caller. */
+  #watchDeadlines(): void {
+    this.#deadlineTimer = this.#clock.setTimer(DEADLINE_CHECK_MS, () => {
+      const latest = this.#clock.monotonicMs() - this.#requestTimeoutMs;
+      for (let i = 0; i < this.#pending.length; i++) {
+        const entry = this.#pending.at(i)!;
+        if (entry.appendedAtMs > latest) break;
+        const done = entry.done;
+        entry.done = null;
+        done?.(
+          new CairnError('deadline_exceeded', `not durable after ${this.#requestTimeoutMs} ms; the outcome is unknown`, {
+            extra: { outcome: 'unknown' },
+          }),
+          0,
+        );
+      }
+      if (!this.#closed || this.#pending.length > 0) this.#watchDeadlines();
+    });
+  }
+}
+
+export interface Payload {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly length: number;
+}

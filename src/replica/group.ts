@@ -1,0 +1,119 @@
+import { assert } from '../base/assert.js';
+import { equalRanges } from '../base/bytes.js';
+import type { CairnError } from '../base/errors.js';
+import { Fifo } from '../base/fifo.js';
+import type { Revision } from '../lsm/row-key.js';
+import { ENTRY_WRITE, OperationReader, type EntryKind } from './command.js';
+
+/** Called once, after the entry was applied, or with an error that says that its outcome is unknown. */
+export type EntryDone = (error: CairnError | null, revision: Revision) => void;
+
+/** An entry that was appended to the log and is not applied yet. */
+export interface PendingEntry {
+  readonly group: Group;
+  readonly kind: EntryKind;
+  readonly term: number;
+  readonly index: number;
+  readonly revision: Revision;
+  /** Where its payload stands in the log's ring. */
+  readonly payloadStart: number;
+  readonly payloadLength: number;
+  /** How many rows it writes. */
+  readonly operationCount: number;
+  /** xxHash32 of the only key, or MANY_KEYS. */
+  readonly keyHash: number;
+  readonly appendedAtMs: number;
+  /** The log record that carries it, known when the loop turn's record is sealed. */
+  sequence: number;
+  done: EntryDone | null;
+}
+
+/** In `PendingEntry.keyHash`: the entry writes several keys. */
+export const MANY_KEYS = -1;
+
+/** What the manifest and the log say of a group when the node starts. */
+export interface GroupStart {
+  readonly groupId: number;
+  readonly partition: number;
+  readonly replicaId: number;
+  readonly term: number;
+  readonly appliedIndex: number;
+  readonly appliedTerm: number;
+  readonly revision: Revision;
+}
+
+/**
+ * One replica of one group: where its log and its state stand, and its unapplied writes (the overlay that conditions are
+ * evaluated over, DESIGN.md section 4). The only voter so far: an entry is committed when this node's disk has it.
+ */
+export class Group {
+  readonly groupId: number;
+  readonly partition: number;
+  readonly replicaId: number;
+  term: number;
+  lastIndex: number;
+  appliedIndex: number;
+  appliedTerm: number;
+  /** Of the last appended entry. */
+  lastRevision: Revision;
+  /** Of the last applied entry. */
+  appliedRevision: Revision;
+  readonly #unapplied = new Fifo<PendingEntry>();
+  readonly #operations = new OperationReader();
+  /** Where `findUnapplied` found the record. */
+  foundStart = 0;
+  foundLength = 0;
+
+  constructor(start: GroupStart) {
+    this.groupId = start.groupId;
+    this.partition = start.partition;
+    this.replicaId = start.replicaId;
+    this.term = start.term;
+    this.lastIndex = start.appliedIndex;
+    this.appliedIndex = start.appliedIndex;
+    this.appliedTerm = start.appliedTerm;
+    this.lastRevision = start.revision;
+    this.appliedRevision = start.revision;
+  }
+
+  appended(entry: PendingEntry): void {
+    assert(entry.index === this.lastIndex + 1, 'entries are appended in index order');
+    assert(entry.revision > this.lastRevision, 'revisions of a group ascend');
+    this.lastIndex = entry.index;
+    this.lastRevision = entry.revision;
+    this.#unapplied.push(entry);
+  }
+
+  applied(entry: PendingEntry): void {
+    assert(this.#unapplied.shift() === entry, 'entries are applied in the order of the log');
+    this.appliedIndex = entry.index;
+    this.appliedTerm = entry.term;
+    this.appliedRevision = entry.revision;
+  }
+
+  /**
+   * The newest unapplied write of the key, or null. The record is then
+   * `ring[foundStart .. foundStart + foundLength)`.
+   */
+  findUnapplied(
+    ring: Uint8Array,
+    key: Uint8Array,
+    keyStart: number,
+    keyLength: number,
+    keyHash: number,
+  ): PendingEntry | null {
+    for (let i = this.#unapplied.length - 1; i >= 0; i--) {
+      const entry = this.#unapplied.at(i)!;
+      if (entry.kind !== ENTRY_WRITE || (entry.keyHash !== keyHash && entry.keyHash !== MANY_KEYS)) continue;
+      const operations = this.#operations.open(ring, entry.payloadStart, entry.payloadLength);
+      while (operations.next()) {
+        if (operations.keyLength !== keyLength) continue;
+        if (!equalRanges(ring, operations.keyStart, key, keyStart, keyLength)) continue;
+        this.foundStart = operations.recordStart;
+        this.foundLength = operations.recordLength;
+        return entry;
+      }
+    }
+    return null;
+  }
+}

@@ -1,0 +1,88 @@
+import { assert } from '../base/assert.js';
+import type { Clock } from '../ports/clock.js';
+import type { Revision } from '../lsm/row-key.js';
+
+/** 2025-01-01T00:00:00Z: revisions count milliseconds from here, so that they stay exact until 2094. */
+export const REVISION_EPOCH_MS = 1_735_689_600_000;
+/** Revisions within one millisecond. */
+export const REVISIONS_PER_MS = 4096;
+export const MAX_REVISION: Revision = Number.MAX_SAFE_INTEGER - 1;
+
+/** How far ahead of the clock the durable bound is set. A crash may make expiry early by at most this. */
+const BOUND_LEAD = 3_000 * REVISIONS_PER_MS;
+/** The bound is renewed with the next log record when less than this is left of it. */
+const BOUND_RENEWAL = 1_500 * REVISIONS_PER_MS;
+
+export function revisionAtMs(wallMs: number): Revision {
+  return Math.max(0, (wallMs - REVISION_EPOCH_MS) * REVISIONS_PER_MS);
+}
+
+export function revisionToMs(revision: Revision): number {
+  return Math.floor(revision / REVISIONS_PER_MS) + REVISION_EPOCH_MS;
+}
+
+/**
+ * The node's hybrid logical clock. It never goes back, also over restarts with the wall clock set back: every instant that
+ * it gives out is at or below a bound that is durable (DESIGN.md section 4). Callers that are about to rely on an
+ * instant above `durableBound` must wait until a log record with a higher bound is durable; a write needs no extra
+ * wait, because the record that carries it carries the bound too.
+ */
+export class RevisionClock {
+  readonly #clock: Clock;
+  /** No revision at or below this may be given any more: a read, a scan or an earlier life of the node relied on it. */
+  #floor: Revision;
+  #durableBound: Revision;
+  /** The highest bound handed to the log, durable or not yet. */
+  #requestedBound: Revision;
+
+  constructor(clock: Clock, recoveredBound: Revision) {
+    this.#clock = clock;
+    this.#floor = recoveredBound;
+    this.#durableBound = recoveredBound;
+    this.#requestedBound = recoveredBound;
+  }
+
+  get floor(): Revision {
+    return this.#floor;
+  }
+
+  get durableBound(): Revision {
+    return this.#durableBound;
+  }
+
+  /** This instant: at least the wall clock and everything relied on before. */
+  now(): Revision {
+    const wall = revisionAtMs(this.#clock.wallMs());
+    return wall > this.#floor ? wall : this.#floor;
+  }
+
+  /** Binds all later revisions to be above `instant`. */
+  raise(instant: Revision): void {
+    if (instant > this.#floor) this.#floor = instant;
+  }
+
+  /**
+   * The next revision of a group whose last one was `last`: above it and above the floor, with
+   * `revision % partitionCount === partition`.
+   */
+  next(last: Revision, partition: number, partitionCount: number): Revision {
+    const wall = revisionAtMs(this.#clock.wallMs());
+    const least = Math.max(wall, last + 1, this.#floor + 1);
+    const revision = least + ((partition - (least % partitionCount) + partitionCount) % partitionCount);
+    assert(revision < MAX_REVISION, 'the revision clock is exhausted: is the wall clock in this century?');
+    return revision;
+  }
+
+  /** The bound that the record which is about to be sealed must carry, given the highest revision in it; 0 for none. */
+  boundToAppend(highestRevision: Revision): Revision {
+    const needed = Math.max(this.now(), highestRevision);
+    if (needed + BOUND_RENEWAL <= this.#requestedBound) return 0;
+    this.#requestedBound = needed + BOUND_LEAD;
+    return this.#requestedBound;
+  }
+
+  /** A record that carried `bound` is durable. */
+  boundIsDurable(bound: Revision): void {
+    if (bound > this.#durableBound) this.#durableBound = bound;
+  }
+}

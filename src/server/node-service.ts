@@ -1,0 +1,239 @@
+import { CairnError } from '../base/errors.js';
+import { xxHash32 } from '../base/hash.js';
+import type { GroupHost } from '../cluster/group-host.js';
+import { partitionOf } from '../cluster/placement.js';
+import { ABSENT, BLOCKED, type Engine } from '../engine/engine.js';
+import { isAbsentAt, recordContentType, recordExpiresAt, recordPayloadStart } from '../lsm/record.js';
+import { LATEST, type Revision } from '../lsm/row-key.js';
+import type { Group } from '../replica/group.js';
+import { revisionToMs, type RevisionClock } from '../replica/revision-clock.js';
+import { openNodeScan } from './node-scan.js';
+import type {
+  BatchOperation,
+  BatchResult,
+  Condition,
+  DeleteDone,
+  FoundVersion,
+  MultiGetResult,
+  NodeStatus,
+  PutOptions,
+  Readiness,
+  ReadOptions,
+  Scan,
+  ScanOptions,
+  Service,
+  StoredVersion,
+  WriteDone,
+} from './service.js';
+import { Writer } from './writer.js';
+
+export interface NodeServiceOptions {
+  readonly nodeId: string;
+  readonly host: GroupHost;
+  readonly engine: Engine;
+  readonly revisionClock: RevisionClock;
+  readonly maxValueBytes: number;
+  readonly status: () => NodeStatus;
+}
+
+/** The service over this node's own groups. */
+export class NodeService implements Service {
+  readonly nodeId: string;
+  readonly found = new FoundView();
+  readonly #host: GroupHost;
+  readonly #engine: Engine;
+  readonly #revisionClock: RevisionClock;
+  readonly #groups: readonly Group[];
+  readonly #writer: Writer;
+  readonly #status: () => NodeStatus;
+  #draining = false;
+
+  constructor(options: NodeServiceOptions) {
+    this.nodeId = options.nodeId;
+    this.#host = options.host;
+    this.#engine = options.engine;
+    this.#revisionClock = options.revisionClock;
+    this.#groups = options.host.groups;
+    this.#writer = new Writer(options);
+    this.#status = options.status;
+  }
+
+  partitionOf(key: Uint8Array, start: number, length: number): number {
+    return partitionOf(key, start, length, xxHash32(key, start, length), this.#groups.length);
+  }
+
+  tryGet(key: Uint8Array, start: number, length: number): 'found' | 'absent' | 'blocked' {
+    const hash = xxHash32(key, start, length);
+    const partition = partitionOf(key, start, length, hash, this.#groups.length);
+    const found = this.found;
+    found.partition = partition;
+    const code = this.#engine.lookup(this.#groups[partition]!.replicaId, key, start, length, hash, LATEST);
+    if (code === BLOCKED) return 'blocked';
+    if (code === ABSENT) return 'absent';
+    const hit = this.#engine.hit;
+    if (hit.bytes[hit.start] !== 0) {
+      const at = Math.max(this.#revisionClock.now(), hit.revision);
+      if (isAbsentAt(hit.bytes, hit.start, at)) return this.#relyNow(hit.bytes, hit.start, at) ? 'absent' : 'blocked';
+    }
+    found.set(hit.bytes, hit.start, hit.length, hit.revision);
+    return 'found';
+  }
+
+  async get(key: Uint8Array, options: ReadOptions): Promise<StoredVersion | null> {
+    const copy = key.slice();
+    const hash = xxHash32(copy, 0, copy.length);
+    const group = this.#groups[partitionOf(copy, 0, copy.length, hash, this.#groups.length)]!;
+    if (options.at !== 0) {
+      await this.#settle(options.at);
+      return this.#readAt(group, copy, hash, options.at);
+    }
+    const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
+    if (version === null) return null;
+    const at = Math.max(this.#revisionClock.now(), version.revision);
+    if (!isAbsentAt(version.record, 0, at)) return storedVersion(version.record, version.revision);
+    if (recordExpiresAt(version.record, 0) !== 0) await this.#host.rely(at);
+    return null;
+  }
+
+  put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
+    this.#writer.put(key, start, length, value, options, done);
+  }
+
+  delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {
+    this.#writer.delete(key, condition, done);
+  }
+
+  batch(operations: readonly BatchOperation[], done: (results: readonly BatchResult[]) => void): void {
+    this.#writer.batch(operations, done);
+  }
+
+  async multiGet(keys: readonly Uint8Array[], options: ReadOptions): Promise<MultiGetResult> {
+    const copies = keys.map((key) => key.slice());
+    const revision = await this.#instant(options.at);
+    const versions = await Promise.all(
+      copies.map((key) => {
+        const hash = xxHash32(key, 0, key.length);
+        return this.#readAt(this.#groups[partitionOf(key, 0, key.length, hash, this.#groups.length)]!, key, hash, revision);
+      }),
+    );
+    return { revision, versions };
+  }
+
+  async openScan(options: ScanOptions): Promise<Scan> {
+    const startKey = options.startKey.slice();
+    const endKey = options.endKey?.slice() ?? null;
+    const revision = await this.#instant(options.at);
+    this.#refuseGone(revision);
+    return openNodeScan(this.#engine, this.#groups, { ...options, startKey, endKey }, revision);
+  }
+
+  readiness(): Readiness {
+    const admission = this.#host.admission();
+    return {
+      ready: !this.#draining,
+      checks: [
+        { name: 'serving', ok: !this.#draining, detail: this.#draining ? 'draining' : 'leads every partition' },
+        { name: 'writes', ok: admission === null, detail: admission === null ? 'accepted' : admission.message },
+      ],
+    };
+  }
+
+  status(): NodeStatus {
+    return this.#status();
+  }
+
+  /** From now on `readiness` says no; calls are still served. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** An instant for a read over several groups, that binds all of them: `at`, or now. */
+  async #instant(at: Revision): Promise<Revision> {
+    const revision = at !== 0 ? at : this.#now();
+    await this.#settle(revision);
+    return revision;
+  }
+
+  /** At or above every revision given so far, on every group. */
+  #now(): Revision {
+    let now = this.#revisionClock.now();
+    for (const group of this.#groups) if (group.lastRevision > now) now = group.lastRevision;
+    return now;
+  }
+
+  /** Resolves when nothing at or below `instant` can be written or is still unapplied. */
+  async #settle(instant: Revision): Promise<void> {
+    const now = this.#now();
+    if (instant > now) {
+      throw new CairnError('invalid_request', `at: revision ${instant} is in the future; now is ${now}`, {
+        extra: { currentRevision: now },
+      });
+    }
+    const bound = this.#host.rely(instant);
+    if (bound !== null) await bound;
+    if (this.#host.unappliedEntries > 0) await this.#host.barrier();
+  }
+
+  async #readAt(group: Group, key: Uint8Array, hash: number, at: Revision): Promise<StoredVersion | null> {
+    this.#refuseGone(at);
+    const version = await this.#engine.read(group.replicaId, key, hash, at);
+    return version === null || isAbsentAt(version.record, 0, at) ? null : storedVersion(version.record, version.revision);
+  }
+
+  #refuseGone(at: Revision): void {
+    const floor = this.#engine.historyFloor;
+    if (at >= floor) return;
+    throw new CairnError('history_gone', `revision ${at} is below the history floor ${floor}`, {
+      extra: { minRevision: floor },
+    });
+  }
+
+  /** An answer "expired" binds the clock to `at`. False: `at` passes the durable bound, so the caller has to wait. */
+  #relyNow(bytes: Uint8Array, start: number, at: Revision): boolean {
+    if (recordExpiresAt(bytes, start) === 0) return true;
+    if (at > this.#revisionClock.durableBound) return false;
+    this.#revisionClock.raise(at);
+    return true;
+  }
+}
+
+/** The version that `tryGet` found, as views; one object for the life of the service. */
+class FoundView implements FoundVersion {
+  bytes: Uint8Array = new Uint8Array(0);
+  start = 0;
+  length = 0;
+  revision: Revision = 0;
+  expiresAtMs = 0;
+  contentType = '';
+  /** Of the key that was looked up, found or not. */
+  partition = 0;
+
+  set(bytes: Uint8Array, recordStart: number, recordLength: number, revision: Revision): void {
+    this.bytes = bytes;
+    this.revision = revision;
+    if (bytes[recordStart] === 0) {
+      this.start = recordStart + 1;
+      this.length = recordLength - 1;
+      this.expiresAtMs = 0;
+      this.contentType = '';
+      return;
+    }
+    this.start = recordPayloadStart(bytes, recordStart, recordLength);
+    this.length = recordStart + recordLength - this.start;
+    const expiresAt = recordExpiresAt(bytes, recordStart);
+    this.expiresAtMs = expiresAt === 0 ? 0 : revisionToMs(expiresAt);
+    this.contentType = recordContentType(bytes, recordStart);
+  }
+}
+
+/** `record` is the caller's own copy. */
+export function storedVersion(record: Uint8Array, revision: Revision): StoredVersion {
+  const payload = recordPayloadStart(record, 0, record.length);
+  const expiresAt = recordExpiresAt(record, 0);
+  return {
+    value: record.subarray(payload),
+    revision,
+    expiresAtMs: expiresAt === 0 ? 0 : revisionToMs(expiresAt),
+    contentType: recordContentType(record, 0),
+  };
+}
