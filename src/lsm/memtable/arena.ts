@@ -13,6 +13,8 @@ export class Arena {
   entryTail: number;
   /** Lowest word of the nodes. */
   nodeHead: number;
+  /** Counts resets, so that a cursor from before one is noticed. */
+  generation = 0;
 
   constructor(buffer: SharedArrayBuffer) {
     const words = arenaWords(buffer);
@@ -27,6 +29,7 @@ export class Arena {
   }
 
   clear(): void {
+    this.generation++;
     this.entryTail = this.start;
     this.nodeHead = this.end;
   }

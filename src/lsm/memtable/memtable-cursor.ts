@@ -1,8 +1,8 @@
 import { assert } from '../../base/assert.js';
 import type { Cursor } from '../cursor.js';
 import type { Revision } from '../row-key.js';
+import type { Arena } from './arena.js';
 import { ROW_HEADER_WORDS, WORD_BYTES } from './layout.js';
-import type { Memtable } from './memtable.js';
 import type { RowTree } from './row-tree.js';
 import { recordWord, type VersionChains } from './version-chains.js';
 
@@ -20,7 +20,7 @@ export class MemtableCursor implements Cursor {
   valueStart = 0;
   valueLength = 0;
 
-  readonly #memtable: Memtable;
+  readonly #arena: Arena;
   readonly #words: Int32Array;
   readonly #tree: RowTree;
   readonly #chains: VersionChains;
@@ -30,14 +30,14 @@ export class MemtableCursor implements Cursor {
   #row = 0;
   #version = 0;
 
-  constructor(memtable: Memtable) {
-    this.#memtable = memtable;
-    this.#words = memtable.arena.words;
-    this.#tree = memtable.tree;
-    this.#chains = memtable.chains;
-    this.#generation = memtable.generation;
-    this.key = memtable.bytes;
-    this.value = memtable.bytes;
+  constructor(arena: Arena, tree: RowTree, chains: VersionChains) {
+    this.#arena = arena;
+    this.#words = arena.words;
+    this.#tree = tree;
+    this.#chains = chains;
+    this.#generation = arena.generation;
+    this.key = arena.bytes;
+    this.value = arena.bytes;
   }
 
   seek(rowKey: Uint8Array, revision: Revision): boolean {
@@ -100,12 +100,12 @@ export class MemtableCursor implements Cursor {
   }
 
   #checkGeneration(): void {
-    assert(this.#generation === this.#memtable.generation, 'cursor of a memtable that has been reset since');
+    assert(this.#generation === this.#arena.generation, 'cursor of a memtable that has been reset since');
   }
 
   /** Places at the first row at or after the key (row 0: there is none), and says whether it is equal. */
   #seekRow(rowKey: Uint8Array): boolean {
-    const { search } = this.#memtable.arena;
+    const { search } = this.#arena;
     search.loadRowKey(rowKey);
     this.#tree.seek();
     if (this.#tree.leaf === 0) {
@@ -125,7 +125,7 @@ export class MemtableCursor implements Cursor {
   /** Looks the row's place up again when inserts have moved it. */
   #refresh(): void {
     if (this.#slot < this.#tree.count(this.#leaf) && this.#tree.rowAt(this.#leaf, this.#slot) === this.#row) return;
-    this.#memtable.arena.search.loadRow(this.#words, this.#row);
+    this.#arena.search.loadRow(this.#words, this.#row);
     this.#tree.seek();
     this.#place(this.#tree.leaf, this.#tree.slot);
   }

@@ -43,17 +43,13 @@ const NATIVE_COPY_BYTES = 256;
 export class Memtable {
   readonly buffer: SharedArrayBuffer;
   readonly bytes: Uint8Array;
-  /** @internal Shared with the cursors. */
+  /** @internal For tests that look at the tree's nodes. */
   readonly arena: Arena;
   /** @internal */
   readonly tree: RowTree;
-  /** @internal */
-  readonly chains: VersionChains;
-  /** @internal Counts resets, so that a cursor from before one is noticed. */
-  generation = 0;
-
   readonly #words: Int32Array;
   readonly #index: HashIndex;
+  readonly #chains: VersionChains;
   #frozen = false;
   #rowCount = 0;
   #versionCount = 0;
@@ -67,7 +63,7 @@ export class Memtable {
     this.#words = this.arena.words;
     this.#index = new HashIndex(this.arena);
     this.tree = new RowTree(this.arena);
-    this.chains = new VersionChains(this.arena.words);
+    this.#chains = new VersionChains(this.arena.words);
   }
 
   /** An empty memtable in a new arena. See `prefault` for its page faults. */
@@ -144,17 +140,17 @@ export class Memtable {
     let version: number;
     if (found !== 0) {
       const newest = words[found]!;
-      const newestRevision = this.chains.revision(newest);
+      const newestRevision = this.#chains.revision(newest);
       if (revision <= newestRevision) {
-        const replayed = this.chains.find(newest, revision);
-        if (replayed !== 0 && this.chains.revision(replayed) === revision) return true;
+        const replayed = this.#chains.find(newest, revision);
+        if (replayed !== 0 && this.#chains.revision(replayed) === revision) return true;
         refuse('a new revision of a row', `above ${newestRevision}`, revision);
       }
       if (LATER_VERSION_WORDS + recordWords > arena.freeWords) return false;
       version = arena.entryTail;
       words[version + 3] = newest;
       words[version + 4] = jumpLink(words, newest);
-      words[version + 5] = this.chains.depth(newest) + 1;
+      words[version + 5] = this.#chains.depth(newest) + 1;
       words[found] = version;
     } else {
       const rowWords = ROW_HEADER_WORDS + wordsFor(REPLICA_ID_BYTES + keyLength);
@@ -180,22 +176,15 @@ export class Memtable {
   }
 
   /** Handle of the key's newest version that is not above `at`, or 0. Tombstones and expired versions are versions. */
-  find(
-    replicaId: number,
-    key: Uint8Array,
-    keyStart: number,
-    keyLength: number,
-    hash: number,
-    at: Revision,
-  ): number {
+  find(replicaId: number, key: Uint8Array, keyStart: number, keyLength: number, hash: number, at: Revision): number {
     if (keyLength > MAX_USER_KEY_BYTES) return 0;
     this.arena.search.load(replicaId, key, keyStart, keyLength);
     const row = this.#index.find(hash);
-    return row === 0 ? 0 : this.chains.find(this.#words[row]!, at);
+    return row === 0 ? 0 : this.#chains.find(this.#words[row]!, at);
   }
 
   revisionAt(handle: number): Revision {
-    return this.chains.revision(handle);
+    return this.#chains.revision(handle);
   }
 
   /** The record is `bytes[recordStart(handle) .. + recordLength(handle))`. */
@@ -209,7 +198,7 @@ export class Memtable {
 
   /** A cursor over all versions. It never blocks and stays right when versions are inserted between its calls. */
   cursor(): MemtableCursor {
-    return new MemtableCursor(this);
+    return new MemtableCursor(this.arena, this.tree, this.#chains);
   }
 
   /** Ends inserts and publishes the contents to other threads: send them `buffer` and `attach` there. */
@@ -239,7 +228,6 @@ export class Memtable {
     this.#versionCount = 0;
     this.#minRevision = 0;
     this.#maxRevision = 0;
-    this.generation++;
     this.#activate();
   }
 

@@ -2,16 +2,17 @@ import { assert } from '../../base/assert.js';
 import { MAX_ROW_KEY_BYTES } from '../row-key.js';
 import { ROW_HEADER_WORDS } from './layout.js';
 
-assert(new Uint8Array(Int32Array.of(1).buffer)[0] === 1, 'the memtable compares keys by words: expected a little-endian CPU');
+assert(
+  new Uint8Array(Int32Array.of(1).buffer)[0] === 1,
+  'the memtable compares keys by words: expected a little-endian CPU',
+);
 
 /** One byte more than the longest row key: a longer key is ordered against every row by these bytes alone. */
 const MAX_SEARCH_BYTES = MAX_ROW_KEY_BYTES + 1;
 
 /** The first 4 bytes in memory order as a signed integer whose order is their byte order. */
 function headOf(word: number): number {
-  return (
-    ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) ^ 0x8000_0000
-  );
+  return ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) ^ 0x8000_0000;
 }
 
 /** 4 bytes from `offset` bytes after the start of two adjacent words. */
@@ -37,9 +38,7 @@ export function rowHead(words: Int32Array, row: number, offset: number): number 
   const keyWords = (words[row + 1]! + 3) >>> 2;
   const at = offset >>> 2;
   const key = row + ROW_HEADER_WORDS;
-  return headOf(
-    joined(at < keyWords ? words[key + at]! : 0, at + 1 < keyWords ? words[key + at + 1]! : 0, offset),
-  );
+  return headOf(joined(at < keyWords ? words[key + at]! : 0, at + 1 < keyWords ? words[key + at + 1]! : 0, offset));
 }
 
 /** Bytes that the keys of two rows have in common at their start. */
@@ -65,8 +64,7 @@ export class SearchKey {
   readonly words: Int32Array = new Int32Array((MAX_SEARCH_BYTES >>> 2) + 3);
 
   load(replicaId: number, key: Uint8Array, start: number, length: number): void {
-    this.words[0] =
-      (replicaId << 24) | ((replicaId & 0xff00) << 8) | ((replicaId >>> 8) & 0xff00) | (replicaId >>> 24);
+    this.words[0] = (replicaId << 24) | ((replicaId & 0xff00) << 8) | ((replicaId >>> 8) & 0xff00) | (replicaId >>> 24);
     this.#pack(1, key, start, length);
     this.length = length + 4;
   }
