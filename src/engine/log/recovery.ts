@@ -1,0 +1,311 @@
+import { compareBytes } from '../../base/bytes.js';
+import { CairnError, CorruptionError } from '../../base/errors.js';
+import type { SyncDisk } from '../../ports/disk.js';
+import { readFullySync, writeFullySync } from '../file-io.js';
+import { segmentPath } from './file-names.js';
+import {
+  alignUp,
+  checksumSeed,
+  FORMAT_VERSION,
+  isValidRecord,
+  ITEM_ENTRY,
+  ITEM_HARD_STATE,
+  ITEM_HEADER_BYTES,
+  itemEntryKind,
+  itemGroup,
+  itemIndex,
+  itemPayloadBytes,
+  itemReplicaId,
+  itemRevision,
+  itemTerm,
+  itemType,
+  readSegmentHeader,
+  RECORD_ALIGNMENT_BYTES,
+  RECORD_HEADER_BYTES,
+  RECORD_MAGIC,
+  recordBodyBytes,
+  recordClockBound,
+  recordDurableOffset,
+  recordItemCount,
+  recordMagic,
+  recordOffset,
+  recordSegment,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+} from './format.js';
+import { type HardState, Segment } from './segment.js';
+
+/**
+ * Takes what the log holds, in the order in which it was written. An entry whose index is not above that of an earlier
+ * entry of the same replica replaces that one and all after it (Raft truncates so); the receiver has to do that.
+ * `bytes` is only valid during the call.
+ */
+export interface LogRecoverySink {
+  entry(
+    group: number,
+    replicaId: number,
+    term: number,
+    index: number,
+    revision: number,
+    kind: number,
+    bytes: Uint8Array,
+    payloadStart: number,
+    payloadLength: number,
+  ): void;
+  /** A later one of the same group replaces an earlier one. */
+  hardState(group: number, replicaId: number, term: number, vote: number, commit: number): void;
+}
+
+export interface RecoveredLog {
+  /** Null when there is no segment. */
+  readonly logId: Uint8Array | null;
+  /** Oldest first. The last one's `end` is where its torn tail begins. */
+  readonly segments: Segment[];
+  /** The newest of each group. */
+  readonly hardStates: Map<number, HardState>;
+  readonly clockBound: number;
+  readonly entryCount: number;
+  /** Bytes of records that were being written at the crash and are cut off. */
+  readonly tornBytes: number;
+}
+
+/**
+ * Reads all segments, which must be the numbers that are in the directory, ascending. Nothing is changed but that the last
+ * bytes are made durable. Throws a `CorruptionError` for everything that a crash can't explain.
+ */
+export function recoverSegments(
+  disk: SyncDisk,
+  directory: string,
+  numbers: readonly number[],
+  expectedLogId: Uint8Array | null,
+  sink: LogRecoverySink,
+): RecoveredLog {
+  const recovery = new Recovery(disk, directory, sink, expectedLogId);
+  for (let i = 0; i < numbers.length; i++) {
+    if (i > 0 && numbers[i] !== numbers[i - 1]! + 1) {
+      const missing = segmentPath(directory, numbers[i - 1]! + 1);
+      throw new CorruptionError(missing, `a log segment between ${numbers[i - 1]} and ${numbers[i]}`, 'no file');
+    }
+  }
+  for (let i = 0; i < numbers.length; i++) {
+    const next = i + 1 < numbers.length ? recovery.readHeader(numbers[i + 1]!) : null;
+    recovery.readSegment(numbers[i]!, next);
+  }
+  return recovery.result();
+}
+
+class Recovery {
+  readonly #disk: SyncDisk;
+  readonly #directory: string;
+  readonly #sink: LogRecoverySink;
+  readonly #segments: Segment[] = [];
+  readonly #hardStates = new Map<number, HardState>();
+  #logId: Uint8Array | null;
+  #seed = 0;
+  #clockBound = 0;
+  #entryCount = 0;
+  #tornBytes = 0;
+  #buffer = new Uint8Array(0);
+  /** The item that could not be parsed, for the error. */
+  #badItem = '';
+
+  constructor(disk: SyncDisk, directory: string, sink: LogRecoverySink, expectedLogId: Uint8Array | null) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#sink = sink;
+    this.#logId = expectedLogId;
+    if (expectedLogId !== null) this.#seed = checksumSeed(expectedLogId);
+  }
+
+  result(): RecoveredLog {
+    return {
+      logId: this.#segments.length === 0 ? null : this.#logId,
+      segments: this.#segments,
+      hardStates: this.#hardStates,
+      clockBound: this.#clockBound,
+      entryCount: this.#entryCount,
+      tornBytes: this.#tornBytes,
+    };
+  }
+
+  readHeader(number: number): SegmentHeader {
+    const path = segmentPath(this.#directory, number);
+    const file = this.#disk.open(path, 'read');
+    try {
+      const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
+      return this.#checkHeader(path, number, bytes, readFullySync(file, bytes, 0));
+    } finally {
+      file.close();
+    }
+  }
+
+  /** `next` is the following segment's header, which says where this one ends; null for the last. */
+  readSegment(number: number, next: SegmentHeader | null): void {
+    const path = segmentPath(this.#directory, number);
+    // What a killed process wrote last may stand in the page cache only. It must not be lost by a power failure after
+    // this start served it.
+    const file = this.#disk.open(path, next === null ? 'dsync' : 'read');
+    try {
+      if (next === null) file.sync();
+      const size = file.size();
+      if (this.#buffer.length < size) this.#buffer = new Uint8Array(size);
+      const bytes = this.#buffer;
+      const length = readFullySync(file, bytes.subarray(0, size), 0);
+      const header = this.#checkHeader(path, number, bytes, length);
+      if (header.clockBound > this.#clockBound) this.#clockBound = header.clockBound;
+      const segment = new Segment(number, size, SEGMENT_HEADER_BYTES);
+      let statedDurable = SEGMENT_HEADER_BYTES;
+      const end = next === null ? length : next.previousEnd;
+      if (next !== null && next.previousSegment !== number) {
+        const where = segmentPath(this.#directory, number + 1);
+        throw new CorruptionError(where, `previous segment ${number}`, `${next.previousSegment}`);
+      }
+      while (segment.end < end) {
+        const at = segment.end;
+        if (!isValidRecord(bytes, at, length, number, RECORD_MAGIC, this.#seed)) {
+          if (next === null) break;
+          throw this.#badRecord(path, bytes, at, length, number, `offset ${end}, which segment ${number + 1} states`);
+        }
+        statedDurable = Math.max(statedDurable, recordDurableOffset(bytes, at));
+        this.#takeRecord(path, bytes, at, segment);
+        segment.end = alignUp(at + RECORD_HEADER_BYTES + recordBodyBytes(bytes, at));
+      }
+      if (next === null) {
+        this.#checkTail(path, bytes, segment, length);
+        // A sync can succeed after a failed one without having written anything, because the failed pages count as
+        // clean. Writing what no later record calls durable once more makes it so.
+        const source = bytes.subarray(statedDurable, Math.min(segment.end, length));
+        if (source.length > 0) writeFullySync(file, source, statedDurable);
+      } else if (segment.end !== end) {
+        const found = `a record that ends at ${segment.end}`;
+        throw new CorruptionError(path, `the last record to end at ${end}, as segment ${number + 1} states`, found);
+      }
+      this.#segments.push(segment);
+    } finally {
+      file.close();
+    }
+  }
+
+  #checkHeader(path: string, number: number, bytes: Uint8Array, length: number): SegmentHeader {
+    const header = readSegmentHeader(bytes, length, number);
+    if (header === null) {
+      throw new CorruptionError(`${path} at offset 0`, `a valid header of log segment ${number}`, 'none');
+    }
+    if (header.formatVersion !== FORMAT_VERSION) {
+      const message = `${path}: expected log format ${FORMAT_VERSION}, found ${header.formatVersion}`;
+      throw new CairnError('configuration', message);
+    }
+    if (this.#logId === null) {
+      this.#logId = header.logId;
+      this.#seed = checksumSeed(header.logId);
+    } else if (compareBytes(this.#logId, header.logId) !== 0) {
+      throw new CorruptionError(path, `a segment of log ${hex(this.#logId)}`, `one of log ${hex(header.logId)}`);
+    }
+    return header;
+  }
+
+  /**
+   * What follows the last valid record is a torn tail, unless a valid record beyond it says that it had been durable:
+   * then bytes that may have been acknowledged are gone.
+   */
+  #checkTail(path: string, bytes: Uint8Array, segment: Segment, length: number): void {
+    let lastSeen = 0;
+    for (let at = segment.end; at + RECORD_HEADER_BYTES <= length; at += RECORD_ALIGNMENT_BYTES) {
+      if (bytes[at + 4] !== (RECORD_MAGIC & 0xff)) continue;
+      if (!isValidRecord(bytes, at, length, segment.number, RECORD_MAGIC, this.#seed)) continue;
+      const durable = recordDurableOffset(bytes, at);
+      if (durable > segment.end) {
+        const stated = `offset ${durable}, which the record at ${at} states`;
+        throw this.#badRecord(path, bytes, segment.end, length, segment.number, stated);
+      }
+      lastSeen = at + RECORD_HEADER_BYTES + recordBodyBytes(bytes, at);
+    }
+    if (lastSeen > 0) this.#tornBytes = lastSeen - segment.end;
+    else if (segment.end + RECORD_HEADER_BYTES <= length && this.#looksBegun(bytes, segment)) {
+      this.#tornBytes = Math.min(RECORD_HEADER_BYTES + recordBodyBytes(bytes, segment.end), length - segment.end);
+    }
+  }
+
+  #looksBegun(bytes: Uint8Array, segment: Segment): boolean {
+    return recordMagic(bytes, segment.end) === RECORD_MAGIC && recordSegment(bytes, segment.end) === segment.number;
+  }
+
+  #takeRecord(path: string, bytes: Uint8Array, recordAt: number, segment: Segment): void {
+    const bound = recordClockBound(bytes, recordAt);
+    if (bound > this.#clockBound) this.#clockBound = bound;
+    const end = recordAt + RECORD_HEADER_BYTES + recordBodyBytes(bytes, recordAt);
+    const itemCount = recordItemCount(bytes, recordAt);
+    let at = recordAt + RECORD_HEADER_BYTES;
+    for (let i = 0; i < itemCount; i++) {
+      const next = this.#takeItem(bytes, at, end, segment);
+      if (next < 0) {
+        throw new CorruptionError(`${path} at offset ${at}`, 'a whole item of a known type', this.#badItem);
+      }
+      at = next;
+    }
+    if (at !== end) {
+      throw new CorruptionError(`${path} at offset ${recordAt}`, `items of ${end - recordAt} bytes`, `${at - recordAt}`);
+    }
+  }
+
+  /** Returns where the next item begins, or -1. */
+  #takeItem(bytes: Uint8Array, at: number, end: number, segment: Segment): number {
+    const payloadStart = at + ITEM_HEADER_BYTES;
+    if (payloadStart > end || payloadStart + itemPayloadBytes(bytes, at) > end) {
+      this.#badItem = 'one that ends beyond its record';
+      return -1;
+    }
+    const payloadLength = itemPayloadBytes(bytes, at);
+    const group = itemGroup(bytes, at);
+    const replicaId = itemReplicaId(bytes, at);
+    const term = itemTerm(bytes, at);
+    const index = itemIndex(bytes, at);
+    const revision = itemRevision(bytes, at);
+    switch (itemType(bytes, at)) {
+      case ITEM_ENTRY:
+        segment.noteEntry(group, replicaId, index);
+        this.#entryCount++;
+        this.#sink.entry(
+          group,
+          replicaId,
+          term,
+          index,
+          revision,
+          itemEntryKind(bytes, at),
+          bytes,
+          payloadStart,
+          payloadLength,
+        );
+        break;
+      case ITEM_HARD_STATE:
+        this.#hardStates.set(group, { group, replicaId, term, vote: index, commit: revision, segment: segment.number });
+        this.#sink.hardState(group, replicaId, term, index, revision);
+        break;
+      default:
+        this.#badItem = `type ${itemType(bytes, at)}`;
+        return -1;
+    }
+    return payloadStart + payloadLength;
+  }
+
+  #badRecord(
+    path: string,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    segment: number,
+    durableBelow: string,
+  ): CorruptionError {
+    let found = 'a record with a wrong checksum';
+    if (at + RECORD_HEADER_BYTES > length) found = `the end of the file at ${length}`;
+    else if (recordMagic(bytes, at) !== RECORD_MAGIC) found = `bytes 0x${recordMagic(bytes, at).toString(16)} as magic`;
+    else if (recordSegment(bytes, at) !== segment) found = `a record of segment ${recordSegment(bytes, at)}`;
+    else if (recordOffset(bytes, at) !== at) found = `a record of offset ${recordOffset(bytes, at)}`;
+    const expected = `a valid record of segment ${segment} (durable below ${durableBelow})`;
+    return new CorruptionError(`${path} at offset ${at}`, expected, found);
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
