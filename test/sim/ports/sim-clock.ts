@@ -1,0 +1,58 @@
+import { assert } from '../../../src/base/assert.js';
+import type { Clock, Timer } from '../../../src/ports/clock.js';
+import type { Scheduler } from './scheduler.js';
+
+export interface SimClockOptions {
+  /** What the wall clock shows when the world begins. */
+  readonly wallMs?: number;
+  /** How fast this clock runs: 1.01 gains 10 ms a second. Both clocks and the timers follow it. */
+  readonly rate?: number;
+}
+
+/** 2026-01-01: after the epoch of revisions. */
+const DEFAULT_WALL_MS = Date.UTC(2026, 0, 1);
+
+/** One node's clock over the world's time. */
+export class SimClock implements Clock {
+  readonly #scheduler: Scheduler;
+  readonly #rate: number;
+  #wallOffsetMs: number;
+  #stopped = false;
+
+  constructor(scheduler: Scheduler, options: SimClockOptions = {}) {
+    this.#scheduler = scheduler;
+    this.#rate = options.rate ?? 1;
+    this.#wallOffsetMs = options.wallMs ?? DEFAULT_WALL_MS;
+    assert(this.#rate > 0, `a clock's rate is above 0, found ${this.#rate}`);
+  }
+
+  wallMs(): number {
+    return Math.floor(this.monotonicMs() + this.#wallOffsetMs);
+  }
+
+  monotonicMs(): number {
+    return this.#scheduler.nowMs * this.#rate;
+  }
+
+  setTimer(delayMs: number, callback: () => void): Timer {
+    return this.#scheduler.schedule(Math.max(0, delayMs) / this.#rate, () => {
+      if (!this.#stopped) callback();
+    });
+  }
+
+  defer(callback: () => void): void {
+    this.#scheduler.defer(() => {
+      if (!this.#stopped) callback();
+    });
+  }
+
+  /** Moves the wall clock by this much, in either direction; timers don't notice. */
+  jumpWall(differenceMs: number): void {
+    this.#wallOffsetMs += differenceMs;
+  }
+
+  /** The node is dead: none of its timers fires any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+}

@@ -1,0 +1,156 @@
+import { assert } from '../../../src/base/assert.js';
+import { CairnError } from '../../../src/base/errors.js';
+import type { Prng } from '../../../src/base/prng.js';
+import type { Executor, JobMap, JobPriority } from '../../../src/ports/executor.js';
+import { PowerLoss } from './power-loss.js';
+import { never, type Scheduler } from './scheduler.js';
+
+/** What a worker runs for each job. */
+export type JobFunctions<Jobs extends JobMap> = {
+  readonly [Name in keyof Jobs]: (input: Jobs[Name]['input']) => Jobs[Name]['output'] | Promise<Jobs[Name]['output']>;
+};
+
+export interface SimExecutorOptions<Jobs extends JobMap> {
+  readonly scheduler: Scheduler;
+  readonly prng: Prng;
+  readonly functions: JobFunctions<Jobs>;
+  /** How many jobs are under way at once; 2 unless told. */
+  readonly concurrency?: number;
+  /** The longest time between a job's start and its answer; 5 unless told. */
+  readonly longestJobMs?: number;
+  /** The probability that a job's worker dies before or after the job; 0 unless told. */
+  readonly deathProbability?: number;
+}
+
+/** Thrown inside a job (from a hook of the disk, say): its worker dies there. */
+export class WorkerKilled extends Error {
+  override readonly name = 'WorkerKilled';
+}
+
+export type WorkerDeath =
+  /** The job never ran. */
+  | 'before'
+  /** The job ran to its end, but nobody heard of it. */
+  | 'after';
+
+interface WaitingJob {
+  readonly name: string;
+  readonly input: unknown;
+  readonly resolve: (output: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Runs jobs one by one in this process, at times that the seed gives, as if workers did it. */
+export class SimExecutor<Jobs extends JobMap> implements Executor<Jobs> {
+  readonly concurrency: number;
+  readonly #options: SimExecutorOptions<Jobs>;
+  readonly #prng: Prng;
+  readonly #urgent: WaitingJob[] = [];
+  readonly #background: WaitingJob[] = [];
+  readonly #deaths: WorkerDeath[] = [];
+  #busy = 0;
+  #ended = 0;
+  #closed = false;
+  #stopped = false;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(options: SimExecutorOptions<Jobs>) {
+    this.#options = options;
+    this.#prng = options.prng.fork();
+    this.concurrency = options.concurrency ?? 2;
+    assert(this.concurrency >= 1, `the concurrency is at least 1, found ${this.concurrency}`);
+  }
+
+  /** Jobs that ended, well or badly. */
+  get endedJobs(): number {
+    return this.#ended;
+  }
+
+  run<Name extends keyof Jobs & string>(
+    name: Name,
+    input: Jobs[Name]['input'],
+    priority: JobPriority,
+  ): Promise<Jobs[Name]['output']> {
+    if (this.#stopped) return never();
+    if (this.#closed) return Promise.reject(new CairnError('unavailable', `job ${name}: the executor is closed`));
+    // As postMessage does: functions can't cross, shared memory is not copied.
+    const cloned = structuredClone(input);
+    return new Promise((resolve, reject) => {
+      const job: WaitingJob = {
+        name,
+        input: cloned,
+        resolve: resolve as (output: unknown) => void,
+        reject,
+      };
+      (priority === 'urgent' ? this.#urgent : this.#background).push(job);
+      this.#startNext();
+    });
+  }
+
+  /** Kills the worker of the next job that starts. */
+  killNext(death: WorkerDeath): void {
+    this.#deaths.push(death);
+  }
+
+  /** The process is gone: nothing runs or settles any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Rejects the waiting jobs with `unavailable`; resolves when the running ones have ended. */
+  close(): Promise<void> {
+    if (this.#stopped) return never();
+    this.#closed = true;
+    for (const job of [...this.#urgent.splice(0), ...this.#background.splice(0)]) {
+      job.reject(new CairnError('unavailable', `job ${job.name}: the executor was closed before it started`));
+    }
+    if (this.#busy === 0) return Promise.resolve();
+    return new Promise((resolve) => void this.#whenIdle.push(resolve));
+  }
+
+  #startNext(): void {
+    while (this.#busy < this.concurrency) {
+      const job = this.#urgent.shift() ?? this.#background.shift();
+      if (job === undefined) return;
+      this.#busy++;
+      const { scheduler, longestJobMs = 5 } = this.#options;
+      const totalMs = this.#prng.unit() * longestJobMs;
+      const startMs = this.#prng.unit() * totalMs;
+      scheduler.schedule(startMs, () => {
+        if (this.#stopped) return;
+        const answer = this.#perform(job);
+        scheduler.schedule(totalMs - startMs, () => void answer.then((settle) => this.#finish(settle)));
+      });
+    }
+  }
+
+  /** Runs the job now; the result is how to answer it later. */
+  async #perform(job: WaitingJob): Promise<() => void> {
+    const { functions, deathProbability = 0 } = this.#options;
+    const death =
+      this.#deaths.shift() ??
+      (this.#prng.chance(deathProbability) ? this.#prng.pick<WorkerDeath>(['before', 'after']) : undefined);
+    const died = (): void => job.reject(new CairnError('unavailable', `job ${job.name}: its worker died`));
+    if (death === 'before') return died;
+    try {
+      const work = functions[job.name];
+      assert(work !== undefined, `expected a function for the job ${job.name}, found none`);
+      // Called without an await before it: the job's disk operations belong to this event.
+      const output = structuredClone(await work(job.input));
+      return death === 'after' ? died : () => job.resolve(output);
+    } catch (error) {
+      if (error instanceof PowerLoss) this.stop();
+      return error instanceof WorkerKilled ? died : () => job.reject(error);
+    }
+  }
+
+  #finish(settle: () => void): void {
+    if (this.#stopped) return;
+    this.#busy--;
+    this.#ended++;
+    settle();
+    this.#startNext();
+    if (this.#busy > 0) return;
+    for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+}
