@@ -12,7 +12,7 @@ function depthOf(words: Int32Array, version: number): number {
 
 /**
  * The jump link of a version that follows `older`: past two jumps of equal length, else one step. So from any version
- * each depth is reached in at most about 2 log2(n) links.
+ * each depth is reached in at most 3 log2(n) links.
  */
 export function jumpLink(words: Int32Array, older: number): number {
   const depth = depthOf(words, older);

@@ -3,12 +3,16 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { compareBytes } from '../../../src/base/bytes.js';
 import { xxHash32 } from '../../../src/base/hash.js';
+import { AT_HEIGHT } from '../../../src/lsm/memtable/layout.js';
 import { Memtable } from '../../../src/lsm/memtable/memtable.js';
+import { SLOTS } from '../../../src/lsm/memtable/row-tree.js';
 import { LATEST } from '../../../src/lsm/row-key.js';
 import { Oracle, compareVersions, currentVersion, readBackward, readForward, type Version } from './oracle.js';
 import { checkTree } from './tree-check.js';
 
 const numRuns = Number(process.env['CAIRN_TEST_SEEDS'] ?? 150);
+
+const MIB = 1024 ** 2;
 
 /** Few different bytes, so that keys meet, are prefixes of each other, and hold NUL and 0xFF. */
 const shortKey = fc
@@ -165,7 +169,7 @@ const trueHash: Hash = (key) => xxHash32(key, 0, key.length);
 test('memtable: any mix of inserts, finds and cursor moves answers as a sorted array does', () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 300, size: 'max' }), (steps) => {
-      const memtable = Memtable.create(1 << 20);
+      const memtable = Memtable.create(MIB);
       const oracle = runSteps(steps, memtable, trueHash);
       checkAll(memtable, oracle);
     }),
@@ -174,10 +178,12 @@ test('memtable: any mix of inserts, finds and cursor moves answers as a sorted a
 });
 
 test('memtable: keys with equal hashes stay different rows', () => {
-  const hash: Hash = (key) => (key[0]! > 0x61 ? 0xffff_ffff : 0);
+  // -1 divided by the index's multiplier, modulo 2^32: its place is the last slot, so that probes wrap around.
+  const lastSlot = 0xf174_d0af;
+  const hash: Hash = (key) => (key[0]! > 0x61 ? lastSlot : 0);
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 200, size: 'max' }), (steps) => {
-      const memtable = Memtable.create(1 << 20);
+      const memtable = Memtable.create(MIB);
       checkAll(memtable, runSteps(steps, memtable, hash));
     }),
     { numRuns: Math.ceil(numRuns / 3) },
@@ -219,7 +225,7 @@ function shapedKey(shape: string, number: number): Uint8Array {
 test('memtable: the tree stays sound and ordered for every shape and order of keys', () => {
   fc.assert(
     fc.property(keyShape, keyOrder, fc.integer({ min: 1, max: 3000 }), fc.integer(), (shape, order, count, seed) => {
-      const memtable = Memtable.create(4 << 20);
+      const memtable = Memtable.create(4 * MIB);
       const keys = Array.from({ length: count }, (_, i) => shapedKey(shape, i));
       if (order === 'ascending') keys.sort(compareBytes);
       else if (order === 'descending') keys.sort((a, b) => compareBytes(b, a));
@@ -249,4 +255,22 @@ test('memtable: the tree stays sound and ordered for every shape and order of ke
     }),
     { numRuns: Math.ceil(numRuns / 4) },
   );
+});
+
+test('memtable: an inner node splits soundly wherever the new separator belongs', () => {
+  const leafCount = SLOTS + 1;
+  for (let leaf = 0; leaf < leafCount; leaf++) {
+    const memtable = Memtable.create(MIB);
+    const insertNumber = (number: number): void => {
+      const key = Uint8Array.of(number >>> 8, number);
+      assert.ok(memtable.insert(1, key, 0, 2, trueHash(key), 1, key, 0, 1));
+    };
+    // Ascending inserts fill every leaf, and with that many leaves the root too.
+    for (let i = 0; i < leafCount * SLOTS; i++) insertNumber(2 * i);
+    insertNumber(2 * leaf * SLOTS + 41);
+    checkTree(memtable);
+    memtable.tree.save();
+    assert.equal(memtable.arena.words[AT_HEIGHT], 2);
+    assert.equal(readForward(memtable.cursor()).length, leafCount * SLOTS + 1);
+  }
 });
