@@ -1,13 +1,16 @@
-import { crc32c } from '@node-rs/crc32';
 import { readUint32, readUint53, writeUint32, writeUint53 } from '../../base/bytes.js';
+import { crc32c } from '../../codec/crc32c.js';
 
 /**
  * Encoder and decoder of the log's bytes share these constants. The format is described in FORMAT.md.
  */
 export const FORMAT_VERSION = 1;
 export const LOG_ID_BYTES = 16;
-/** Every record begins at a multiple of it, in its file and in the ring. */
-export const RECORD_ALIGNMENT_BYTES = 8;
+/**
+ * Every record begins at a multiple of it, in its file and in the ring: a sector. So a write never touches a sector that
+ * holds durable bytes, and a torn one can't take them along.
+ */
+export const RECORD_ALIGNMENT_BYTES = 512;
 
 /** 'CLOG' and 'CSEG' as little-endian integers. */
 export const RECORD_MAGIC = 0x474f4c43;
@@ -27,8 +30,9 @@ const AT_FORMAT_VERSION = RECORD_HEADER_BYTES;
 const AT_LOG_ID = RECORD_HEADER_BYTES + 8;
 const AT_PREVIOUS_SEGMENT = AT_LOG_ID + LOG_ID_BYTES;
 const AT_PREVIOUS_END = AT_PREVIOUS_SEGMENT + 8;
-/** Where a segment's first record begins. */
 export const SEGMENT_HEADER_BYTES = AT_PREVIOUS_END + 8;
+/** Where a segment's first record begins. */
+export const FIRST_RECORD_OFFSET = RECORD_ALIGNMENT_BYTES;
 
 const AT_PAYLOAD_BYTES = 0;
 const AT_ITEM_TYPE = 4;
@@ -74,6 +78,12 @@ export function writeRecordHeader(
   writeUint53(bytes, at + AT_CLOCK_BOUND, clockBound);
 }
 
+/** Gives a record another place. `finishRecord` has to follow. */
+export function moveRecord(bytes: Uint8Array, at: number, segment: number, offset: number): void {
+  writeUint53(bytes, at + AT_SEGMENT, segment);
+  writeUint53(bytes, at + AT_OFFSET, offset);
+}
+
 /** Called right before the write, when it is known what is durable. `seed` is 0 for a segment header. */
 export function finishRecord(bytes: Uint8Array, at: number, durableOffset: number, seed: number): void {
   writeUint53(bytes, at + AT_DURABLE_OFFSET, durableOffset);
@@ -105,7 +115,7 @@ export function recordClockBound(bytes: Uint8Array, at: number): number {
 
 /**
  * True when a whole, valid record of this segment stands at `at`, which is also its offset in the file. `length` is
- * how much of `bytes` belongs to the file. The cheap comparisons come first: a scan calls this at every eighth byte.
+ * how much of `bytes` belongs to the file. The cheap comparisons come first: a scan calls this at every sector.
  */
 export function isValidRecord(
   bytes: Uint8Array,

@@ -3,7 +3,13 @@ import type { Clock } from '../../ports/clock.js';
 import type { Disk } from '../../ports/disk.js';
 import type { LogWriter } from '../../ports/log-writer.js';
 import type { Random } from '../../ports/random.js';
-import { ITEM_HEADER_BYTES, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES } from './format.js';
+import {
+  alignUp,
+  FIRST_RECORD_OFFSET,
+  ITEM_HEADER_BYTES,
+  RECORD_ALIGNMENT_BYTES,
+  RECORD_HEADER_BYTES,
+} from './format.js';
 
 export interface LogOptions {
   readonly directory: string;
@@ -51,7 +57,9 @@ export interface LogSizes {
 const MIB = 1024 * 1024;
 const MAX_URGENT_BYTES = 64 * 1024;
 /** Everything in a segment that holds one entry, but for its payload. */
-const OVERHEAD_BYTES = SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES + ITEM_HEADER_BYTES + 8;
+const OVERHEAD_BYTES = FIRST_RECORD_OFFSET + alignUp(RECORD_HEADER_BYTES + ITEM_HEADER_BYTES) + RECORD_ALIGNMENT_BYTES;
+/** Ring and segments: an eighth is a whole number of records' alignment. */
+const UNIT_BYTES = 8 * RECORD_ALIGNMENT_BYTES;
 
 export function logSizes(options: LogOptions): LogSizes {
   const maxEntryBytes = options.maxEntryBytes ?? 8 * MIB;
@@ -61,8 +69,8 @@ export function logSizes(options: LogOptions): LogSizes {
   const urgentRingBytes = Math.min(MAX_URGENT_BYTES, ringBytes / 8);
   const leastRing = 2 * (maxEntryBytes + OVERHEAD_BYTES) + urgentRingBytes;
   const leastSegment = maxEntryBytes + OVERHEAD_BYTES + urgentSegmentBytes;
-  assert(ringBytes % 64 === 0 && ringBytes < 2 ** 31, `log ring of ${ringBytes} bytes: a multiple of 64 below 2 GiB`);
-  assert(segmentBytes % 64 === 0, `log segments of ${segmentBytes} bytes: a multiple of 64`);
+  assert(ringBytes % UNIT_BYTES === 0 && ringBytes < 2 ** 31, `log ring of ${ringBytes} bytes: below 2 GiB, by 4 KiB`);
+  assert(segmentBytes % UNIT_BYTES === 0, `log segments of ${segmentBytes} bytes: a multiple of 4 KiB`);
   assert(ringBytes >= leastRing, `log ring of ${ringBytes} bytes: at least ${leastRing} for the largest entry`);
   assert(segmentBytes >= leastSegment, `log segments of ${segmentBytes} bytes: at least ${leastSegment}`);
   return {

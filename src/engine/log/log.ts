@@ -3,6 +3,7 @@ import { CairnError } from '../../base/errors.js';
 import type { LogWriter } from '../../ports/log-writer.js';
 import {
   alignUp,
+  FIRST_RECORD_OFFSET,
   ITEM_ENTRY,
   ITEM_HARD_STATE,
   ITEM_HEADER_BYTES,
@@ -344,7 +345,7 @@ export class Log {
     const bytes = RECORD_HEADER_BYTES + itemBytes;
     if (!this.#hasSegmentRoom(bytes, urgent)) {
       if (this.#spares.readyCount === 0) return this.#refuse(this.#noSpare()) > 0;
-      if (this.#ring.find(SEGMENT_HEADER_BYTES + bytes, urgent) < 0) return this.#refuse('overloaded') > 0;
+      if (this.#ring.find(FIRST_RECORD_OFFSET + bytes, urgent) < 0) return this.#refuse('overloaded') > 0;
       this.#rotate(urgent);
     }
     const at = this.#ring.find(bytes, urgent);
@@ -390,7 +391,7 @@ export class Log {
     });
     this.#ring.publish(at, SEGMENT_HEADER_BYTES, spare);
     this.#boundChanged = false;
-    this.#segment = new Segment(number, this.#sizes.segmentBytes, SEGMENT_HEADER_BYTES);
+    this.#segment = new Segment(number, this.#sizes.segmentBytes, FIRST_RECORD_OFFSET);
     this.#segments.push(this.#segment);
     const sizeBytes = this.sizeBytes;
     if (sizeBytes > this.#sizes.sizeBoundBytes) {

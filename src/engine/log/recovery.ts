@@ -1,11 +1,12 @@
 import { compareBytes } from '../../base/bytes.js';
 import { CairnError, CorruptionError } from '../../base/errors.js';
 import type { SyncDisk } from '../../ports/disk.js';
-import { readFullySync, writeFullySync } from '../file-io.js';
+import { readFullySync } from '../file-io.js';
 import { segmentPath } from './file-names.js';
 import {
   alignUp,
   checksumSeed,
+  FIRST_RECORD_OFFSET,
   FORMAT_VERSION,
   isValidRecord,
   ITEM_ENTRY,
@@ -65,13 +66,19 @@ export interface RecoveredLog {
   readonly hardStates: Map<number, HardState>;
   readonly clockBound: number;
   readonly entryCount: number;
+  /**
+   * The last records of the last segment, from `unstatedStart` to its end: those that no record calls durable. A sync
+   * can't prove that they are: after a failed one, a second one succeeds without writing anything, as the kernel takes
+   * the pages for clean.
+   */
+  readonly unstated: Uint8Array;
+  readonly unstatedStart: number;
   /** Bytes of records that were being written at the crash and are cut off. */
   readonly tornBytes: number;
 }
 
 /**
- * Reads all segments, which must be the numbers that are in the directory, ascending. Nothing is changed but that the last
- * bytes are made durable. Throws a `CorruptionError` for everything that a crash can't explain.
+ * Reads all segments, which must be the numbers that are in the directory, ascending. Nothing is changed. Throws a `CorruptionError` for everything that a crash can't explain.
  */
 export function recoverSegments(
   disk: SyncDisk,
@@ -105,6 +112,8 @@ class Recovery {
   #clockBound = 0;
   #entryCount = 0;
   #tornBytes = 0;
+  #unstated = new Uint8Array(0);
+  #unstatedStart = 0;
   #buffer = new Uint8Array(0);
   /** The item that could not be parsed, for the error. */
   #badItem = '';
@@ -124,6 +133,8 @@ class Recovery {
       hardStates: this.#hardStates,
       clockBound: this.#clockBound,
       entryCount: this.#entryCount,
+      unstated: this.#unstated,
+      unstatedStart: this.#unstatedStart,
       tornBytes: this.#tornBytes,
     };
   }
@@ -144,7 +155,7 @@ class Recovery {
     const path = segmentPath(this.#directory, number);
     // What a killed process wrote last may stand in the page cache only. It must not be lost by a power failure after
     // this start served it.
-    const file = this.#disk.open(path, next === null ? 'dsync' : 'read');
+    const file = this.#disk.open(path, next === null ? 'write' : 'read');
     try {
       if (next === null) file.sync();
       const size = file.size();
@@ -153,8 +164,8 @@ class Recovery {
       const length = readFullySync(file, bytes.subarray(0, size), 0);
       const header = this.#checkHeader(path, number, bytes, length);
       if (header.clockBound > this.#clockBound) this.#clockBound = header.clockBound;
-      const segment = new Segment(number, size, SEGMENT_HEADER_BYTES);
-      let statedDurable = SEGMENT_HEADER_BYTES;
+      const segment = new Segment(number, size, FIRST_RECORD_OFFSET);
+      let statedDurable = FIRST_RECORD_OFFSET;
       const end = next === null ? length : next.previousEnd;
       if (next !== null && next.previousSegment !== number) {
         const where = segmentPath(this.#directory, number + 1);
@@ -172,10 +183,8 @@ class Recovery {
       }
       if (next === null) {
         this.#checkTail(path, bytes, segment, length);
-        // A sync can succeed after a failed one without having written anything, because the failed pages count as
-        // clean. Writing what no later record calls durable once more makes it so.
-        const source = bytes.subarray(statedDurable, Math.min(segment.end, length));
-        if (source.length > 0) writeFullySync(file, source, statedDurable);
+        this.#unstatedStart = statedDurable;
+        this.#unstated = bytes.slice(statedDurable, segment.end);
       } else if (segment.end !== end) {
         const found = `a record that ends at ${segment.end}`;
         throw new CorruptionError(path, `the last record to end at ${end}, as segment ${number + 1} states`, found);

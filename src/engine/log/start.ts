@@ -3,12 +3,30 @@ import { DiskError, type SyncDisk } from '../../ports/disk.js';
 import type { Random } from '../../ports/random.js';
 import { makeDirectoryDurablySync, writeFullySync } from '../file-io.js';
 import { parseLogFileName, reservePath, segmentPath, sparePath, unfinishedPath } from './file-names.js';
-import { finishRecord, LOG_ID_BYTES, SEGMENT_HEADER_BYTES, writeSegmentHeader } from './format.js';
+import {
+  alignUp,
+  checksumSeed,
+  finishRecord,
+  FIRST_RECORD_OFFSET,
+  ITEM_ENTRY,
+  ITEM_HEADER_BYTES,
+  itemGroup,
+  itemIndex,
+  itemPayloadBytes,
+  itemReplicaId,
+  itemType,
+  LOG_ID_BYTES,
+  moveRecord,
+  RECORD_HEADER_BYTES,
+  recordBodyBytes,
+  recordItemCount,
+  writeSegmentHeader,
+} from './format.js';
 import { type LogRecoverySink, type RecoveredLog, recoverSegments } from './recovery.js';
-import { Segment } from './segment.js';
+import { type HardState, Segment } from './segment.js';
 import { makeSpareSync } from './spares.js';
 
-export interface StartedLog extends RecoveredLog {
+export interface StartedLog extends Omit<RecoveredLog, 'unstated' | 'unstatedStart'> {
   readonly logId: Uint8Array;
   /** In addition to the recovered ones, a new last one that holds nothing yet. */
   readonly segments: Segment[];
@@ -49,12 +67,15 @@ export function startLog(options: StartOptions, sink: LogRecoverySink): StartedL
     logId = new Uint8Array(LOG_ID_BYTES);
     options.random.fill(logId);
   }
+  const current = beginSegment(options, files, recovered, logId);
   const previous = recovered.segments.at(-1) ?? null;
-  const current = beginSegment(options, files, previous, logId, recovered.clockBound);
   if (previous !== null && previous.fileBytes > previous.end) cutFile(disk, directory, previous);
   return {
-    ...recovered,
     logId,
+    hardStates: recovered.hardStates,
+    clockBound: recovered.clockBound,
+    entryCount: recovered.entryCount,
+    tornBytes: recovered.tornBytes,
     segments: [...recovered.segments, current],
     spares: files.spares,
     hasReserve: files.reserves.length > 0,
@@ -93,30 +114,72 @@ function fileSize(disk: SyncDisk, path: string): number {
   }
 }
 
-function beginSegment(
-  options: StartOptions,
-  files: LogFiles,
-  previous: Segment | null,
-  logId: Uint8Array,
-  clockBound: number,
-): Segment {
+/**
+ * The new segment begins with a copy of the records that nothing calls durable yet; the previous one then ends before
+ * them. In place they could not be made safe: a crash during the write could take what an earlier process acknowledged.
+ * The file gets its name when all of that is durable.
+ */
+function beginSegment(options: StartOptions, files: LogFiles, recovered: RecoveredLog, logId: Uint8Array): Segment {
   const { disk, directory } = options;
+  const previous = recovered.segments.at(-1) ?? null;
   const number = previous === null ? 1 : previous.number + 1;
   const path = takeFile(options, files);
-  const fileBytes = fileSize(disk, path);
-  const header = new Uint8Array(SEGMENT_HEADER_BYTES);
-  const previousSegment = previous?.number ?? 0;
-  writeSegmentHeader(header, 0, number, { logId, previousSegment, previousEnd: previous?.end ?? 0, clockBound });
-  finishRecord(header, 0, 0, 0);
+  const segment = new Segment(number, fileSize(disk, path), FIRST_RECORD_OFFSET);
+  let bytes = new Uint8Array(FIRST_RECORD_OFFSET);
+  if (previous !== null && recovered.unstated.length <= segment.fileBytes / 2) {
+    bytes = copyRecords(recovered, segment, checksumSeed(logId));
+    previous.end = recovered.unstatedStart;
+  }
+  writeSegmentHeader(bytes, 0, number, {
+    logId,
+    previousSegment: previous?.number ?? 0,
+    previousEnd: previous?.end ?? 0,
+    clockBound: recovered.clockBound,
+  });
+  finishRecord(bytes, 0, 0, 0);
   const file = disk.open(path, 'dsync');
   try {
-    writeFullySync(file, header, 0);
+    writeFullySync(file, bytes, 0);
   } finally {
     file.close();
   }
   disk.rename(path, segmentPath(directory, number));
   disk.syncDirectory(directory);
-  return new Segment(number, fileBytes, SEGMENT_HEADER_BYTES);
+  return segment;
+}
+
+/** Room for the header, then the unstated records as records of the segment. */
+function copyRecords(recovered: RecoveredLog, segment: Segment, seed: number): Uint8Array<ArrayBuffer> {
+  const { unstated } = recovered;
+  const bytes = new Uint8Array(FIRST_RECORD_OFFSET + unstated.length);
+  for (let from = 0; from < unstated.length; ) {
+    const recordBytes = RECORD_HEADER_BYTES + recordBodyBytes(unstated, from);
+    // One without items was written at a clean end; what it says of the clock stands in the new header, too.
+    if (recordItemCount(unstated, from) > 0) {
+      const at = segment.end;
+      bytes.set(unstated.subarray(from, from + recordBytes), at);
+      moveRecord(bytes, at, segment.number, at);
+      finishRecord(bytes, at, at, seed);
+      noteItems(bytes, at, segment, recovered.hardStates);
+      segment.end = alignUp(at + recordBytes);
+    }
+    from = alignUp(from + recordBytes);
+  }
+  return bytes.subarray(0, segment.end);
+}
+
+function noteItems(bytes: Uint8Array, recordAt: number, segment: Segment, hardStates: Map<number, HardState>): void {
+  let at = recordAt + RECORD_HEADER_BYTES;
+  for (let i = recordItemCount(bytes, recordAt); i > 0; i--) {
+    const group = itemGroup(bytes, at);
+    if (itemType(bytes, at) === ITEM_ENTRY) {
+      segment.noteEntry(group, itemReplicaId(bytes, at), itemIndex(bytes, at));
+    } else {
+      // The copies come in order, so the newest of a group among them is its newest.
+      hardStates.set(group, { ...hardStates.get(group)!, segment: segment.number });
+    }
+    at += ITEM_HEADER_BYTES + itemPayloadBytes(bytes, at);
+  }
 }
 
 /** The path of a file that becomes the new segment: a spare, a new one, or on a full disk the reserve. */
