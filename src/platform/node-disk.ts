@@ -114,9 +114,16 @@ function attempt<T>(operation: string, path: string, call: () => T): T {
   }
 }
 
+/** The descriptor of a closed file. The system gives numbers again, so a late call must not use the old one. */
+const CLOSED = -1;
+
+function checkOpen(descriptor: number, operation: string, path: string): void {
+  if (descriptor === CLOSED) throw new DiskError('EBADF', operation, path);
+}
+
 class NodeSyncFile implements SyncFile {
   readonly path: string;
-  readonly #descriptor: number;
+  #descriptor: number;
 
   constructor(descriptor: number, path: string) {
     this.#descriptor = descriptor;
@@ -125,6 +132,7 @@ class NodeSyncFile implements SyncFile {
 
   // No closures in `read` and `write`: block reads and log appends come here.
   read(target: Uint8Array, offset: number): number {
+    checkOpen(this.#descriptor, 'read', this.path);
     try {
       return fs.readSync(this.#descriptor, target, 0, target.length, offset);
     } catch (error) {
@@ -133,6 +141,7 @@ class NodeSyncFile implements SyncFile {
   }
 
   write(source: Uint8Array, offset: number): number {
+    checkOpen(this.#descriptor, 'write', this.path);
     try {
       return fs.writeSync(this.#descriptor, source, 0, source.length, offset);
     } catch (error) {
@@ -142,19 +151,25 @@ class NodeSyncFile implements SyncFile {
 
   /** fdatasync: the data and what is needed to read it back, the size included, but no time stamps. */
   sync(): void {
+    checkOpen(this.#descriptor, 'sync', this.path);
     attempt('sync', this.path, () => fs.fdatasyncSync(this.#descriptor));
   }
 
   size(): number {
+    checkOpen(this.#descriptor, 'stat', this.path);
     return attempt('stat', this.path, () => fs.fstatSync(this.#descriptor).size);
   }
 
   truncate(sizeBytes: number): void {
+    checkOpen(this.#descriptor, 'truncate', this.path);
     attempt('truncate', this.path, () => fs.ftruncateSync(this.#descriptor, sizeBytes));
   }
 
   close(): void {
-    attempt('close', this.path, () => fs.closeSync(this.#descriptor));
+    const descriptor = this.#descriptor;
+    checkOpen(descriptor, 'close', this.path);
+    this.#descriptor = CLOSED;
+    attempt('close', this.path, () => fs.closeSync(descriptor));
   }
 }
 
@@ -230,7 +245,7 @@ export class NodeDisk implements Disk {
 
 class NodeDiskFile implements DiskFile {
   readonly path: string;
-  readonly #descriptor: number;
+  #descriptor: number;
 
   constructor(descriptor: number, path: string) {
     this.#descriptor = descriptor;
@@ -238,35 +253,45 @@ class NodeDiskFile implements DiskFile {
   }
 
   read(target: Uint8Array, offset: number): Promise<number> {
-    return completion<number>('read', this.path, (settle) =>
-      fs.read(this.#descriptor, target, 0, target.length, offset, settle),
+    return this.#completion<number>('read', (descriptor, settle) =>
+      fs.read(descriptor, target, 0, target.length, offset, settle),
     );
   }
 
   write(source: Uint8Array, offset: number): Promise<number> {
-    return completion<number>('write', this.path, (settle) =>
-      fs.write(this.#descriptor, source, 0, source.length, offset, settle),
+    return this.#completion<number>('write', (descriptor, settle) =>
+      fs.write(descriptor, source, 0, source.length, offset, settle),
     );
   }
 
   sync(): Promise<void> {
-    return completion<void>('sync', this.path, (settle) =>
-      fs.fdatasync(this.#descriptor, settle as fs.NoParamCallback),
+    return this.#completion<void>('sync', (descriptor, settle) =>
+      fs.fdatasync(descriptor, settle as fs.NoParamCallback),
     );
   }
 
   async size(): Promise<number> {
-    const stats = await completion<fs.Stats>('stat', this.path, (settle) => fs.fstat(this.#descriptor, settle));
+    const stats = await this.#completion<fs.Stats>('stat', (descriptor, settle) => fs.fstat(descriptor, settle));
     return stats.size;
   }
 
   truncate(sizeBytes: number): Promise<void> {
-    return completion<void>('truncate', this.path, (settle) =>
-      fs.ftruncate(this.#descriptor, sizeBytes, settle as fs.NoParamCallback),
+    return this.#completion<void>('truncate', (descriptor, settle) =>
+      fs.ftruncate(descriptor, sizeBytes, settle as fs.NoParamCallback),
     );
   }
 
   close(): Promise<void> {
-    return completion<void>('close', this.path, (settle) => fs.close(this.#descriptor, settle as fs.NoParamCallback));
+    return this.#completion<void>('close', (descriptor, settle) => {
+      this.#descriptor = CLOSED;
+      fs.close(descriptor, settle as fs.NoParamCallback);
+    });
+  }
+
+  #completion<T>(operation: string, start: (descriptor: number, settle: Settle<T>) => void): Promise<T> {
+    return completion(operation, this.path, (settle) => {
+      checkOpen(this.#descriptor, operation, this.path);
+      start(this.#descriptor, settle);
+    });
   }
 }

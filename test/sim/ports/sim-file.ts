@@ -67,6 +67,7 @@ export class SimFile {
       for (let index = kept > 0 ? last + 1 : last; index < this.#sectors.length; index++) {
         if (this.#sectors[index] !== undefined) this.#change(index, undefined);
       }
+      this.#sectors.length = Math.min(this.#sectors.length, Math.ceil(sizeBytes / SECTOR_BYTES));
     }
     if (sizeBytes !== this.size) this.#sizes.push(sizeBytes);
   }
