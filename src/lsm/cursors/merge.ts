@@ -22,7 +22,11 @@ interface Source {
    * its last entry before P (or at P).
    */
   side: Direction;
+  /** Done with the seek that is under way. */
+  sought: boolean;
 }
+
+type SeekKind = 'seek' | 'seekBefore' | 'seekToFirst' | 'seekToLast';
 
 /**
  * Merges cursors. `#live` holds the sources that have an entry, sorted in the current direction, the merge's position
@@ -53,6 +57,9 @@ export abstract class Merge implements Cursor {
   #turning = false;
   /** A seek has begun and lacked a block: the children are elsewhere, the fields above keep the position. */
   #scattered = false;
+  #seekKind: SeekKind = 'seek';
+  #seekKey: Uint8Array = EMPTY;
+  #seekRevision: Revision = 0;
   #blocked: Cursor[] = [];
 
   constructor(children: readonly Cursor[], skip: number) {
@@ -65,6 +72,7 @@ export abstract class Merge implements Cursor {
       keyLength: 0,
       revision: 0,
       side: FORWARD,
+      sought: false,
     }));
   }
 
@@ -78,31 +86,19 @@ export abstract class Merge implements Cursor {
   }
 
   seek(key: Uint8Array, revision: Revision): boolean {
-    this.#scatter();
-    for (const { child, rank } of this.#sources) {
-      if (!child.seek(this.childKey(key, rank), revision)) this.#blocked.push(child);
-    }
-    return this.#gather(FORWARD);
+    return this.#seekAll('seek', key, revision);
   }
 
   seekBefore(key: Uint8Array, revision: Revision): boolean {
-    this.#scatter();
-    for (const { child, rank } of this.#sources) {
-      if (!child.seekBefore(this.childKey(key, rank), revision)) this.#blocked.push(child);
-    }
-    return this.#gather(BACKWARD);
+    return this.#seekAll('seekBefore', key, revision);
   }
 
   seekToFirst(): boolean {
-    this.#scatter();
-    for (const { child } of this.#sources) if (!child.seekToFirst()) this.#blocked.push(child);
-    return this.#gather(FORWARD);
+    return this.#seekAll('seekToFirst', EMPTY, 0);
   }
 
   seekToLast(): boolean {
-    this.#scatter();
-    for (const { child } of this.#sources) if (!child.seekToLast()) this.#blocked.push(child);
-    return this.#gather(BACKWARD);
+    return this.#seekAll('seekToLast', EMPTY, 0);
   }
 
   next(): boolean {
@@ -128,7 +124,8 @@ export abstract class Merge implements Cursor {
   #step(direction: Direction): boolean {
     assert(this.valid, 'moving a merge without a position');
     if (this.#blocked.length > 0) this.#blocked = [];
-    if (this.#scattered && !this.#restore()) return false;
+    // Back to the position that an unfinished seek left.
+    if (this.#scattered && !this.#seekAll('seek', this.key, this.revision)) return false;
     if ((this.#direction !== direction || this.#turning) && !this.#turn(direction)) return false;
     const live = this.#live;
     while (this.#tied) {
@@ -199,33 +196,57 @@ export abstract class Merge implements Cursor {
     return true;
   }
 
-  /** Keeps the position while a seek moves the children. */
-  #scatter(): void {
+  /**
+   * Every child seeks, so that what they lack is loaded at once. A repeated call only asks those that were blocked: two children
+   * that each need several blocks, evicted in between, would otherwise never be ready in the same round.
+   */
+  #seekAll(kind: SeekKind, key: Uint8Array, revision: Revision): boolean {
+    if (!this.#resumesSeek(kind, key, revision)) this.#scatter(kind, key, revision);
     this.#blocked = [];
-    if (this.#scattered) return;
-    this.#scattered = true;
-    this.#turning = false;
-    if (this.valid) {
-      this.key = this.key.slice(this.keyStart, this.keyStart + this.keyLength);
-      this.keyStart = 0;
+    for (const source of this.#sources) {
+      if (source.sought) continue;
+      if (this.#seekChild(source, kind, key, revision)) source.sought = true;
+      else this.#blocked.push(source.child);
     }
-  }
-
-  /** After a seek of all children: the position is the first of theirs. */
-  #gather(direction: Direction): boolean {
     if (this.#blocked.length > 0) return false;
     this.#scattered = false;
-    this.#sort(direction);
+    this.#sort(kind === 'seek' || kind === 'seekToFirst' ? FORWARD : BACKWARD);
     this.#settle();
     return true;
   }
 
-  /** Back to the position that an unfinished seek left. */
-  #restore(): boolean {
-    for (const { child, rank } of this.#sources) {
-      if (!child.seek(this.childKey(this.key, rank), this.revision)) this.#blocked.push(child);
+  #seekChild({ child, rank }: Source, kind: SeekKind, key: Uint8Array, revision: Revision): boolean {
+    switch (kind) {
+      case 'seek':
+      case 'seekBefore':
+        return child[kind](this.childKey(key, rank), revision);
+      case 'seekToFirst':
+      case 'seekToLast':
+        return child[kind]();
     }
-    return this.#gather(FORWARD);
+  }
+
+  #resumesSeek(kind: SeekKind, key: Uint8Array, revision: Revision): boolean {
+    return (
+      this.#scattered &&
+      this.#seekKind === kind &&
+      this.#seekRevision === revision &&
+      compareRanges(this.#seekKey, 0, this.#seekKey.length, key, 0, key.length) === 0
+    );
+  }
+
+  /** Keeps the position, and what is sought, while a seek moves the children. */
+  #scatter(kind: SeekKind, key: Uint8Array, revision: Revision): void {
+    if (!this.#scattered && this.valid) {
+      this.key = this.key.slice(this.keyStart, this.keyStart + this.keyLength);
+      this.keyStart = 0;
+    }
+    this.#scattered = true;
+    this.#turning = false;
+    this.#seekKind = kind;
+    this.#seekKey = key.slice();
+    this.#seekRevision = revision;
+    for (const source of this.#sources) source.sought = false;
   }
 
   #sort(direction: Direction): void {
