@@ -42,11 +42,13 @@ export class FrameSplitter {
   }
 
   push(chunk: Uint8Array): void {
+    // A plain array even over a Buffer: `slice` of a Buffer is a view, and one class of arrays keeps the readers fast.
+    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
     if (this.#at === this.#chunk.length && this.#waiting.length === 0) {
-      this.#chunk = chunk;
+      this.#chunk = bytes;
       this.#at = 0;
     } else {
-      this.#waiting.push(chunk);
+      this.#waiting.push(bytes);
     }
   }
 

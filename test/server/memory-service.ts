@@ -1,0 +1,207 @@
+import { compareBytes } from '../../src/base/bytes.js';
+import { CairnError } from '../../src/base/errors.js';
+import { xxHash32 } from '../../src/base/hash.js';
+import type {
+  BatchOperation,
+  BatchResult,
+  Condition,
+  DeleteDone,
+  FoundVersion,
+  MultiGetResult,
+  NodeStatus,
+  PutOptions,
+  Readiness,
+  ReadOptions,
+  Scan,
+  ScanItem,
+  ScanOptions,
+  Service,
+  StoredVersion,
+  WriteDone,
+} from '../../src/server/service.js';
+
+interface Row {
+  readonly key: Uint8Array;
+  readonly version: StoredVersion;
+}
+
+const PARTITIONS = 64;
+
+/** The service over a Map: every answer is right and nothing is durable. For tests of the protocols. */
+export class MemoryService implements Service {
+  readonly nodeId = 'memory';
+  found: FoundVersion = { bytes: new Uint8Array(0), start: 0, length: 0, revision: 0, expiresAtMs: 0, contentType: '' };
+  ready = true;
+  /** When set, point reads say 'blocked' and go the waiting way. */
+  blocked = false;
+  /** When set, answers that wait are held until it resolves. */
+  gate: Promise<void> | null = null;
+  /** When set, every write fails with it. */
+  writeError: CairnError | null = null;
+  openScans = 0;
+  #rows = new Map<string, Row>();
+  #revision = 4096;
+  #done: (() => void)[] = [];
+
+  partitionOf(key: Uint8Array, start: number, length: number): number {
+    return Math.floor((xxHash32(key, start, length) * PARTITIONS) / 2 ** 32);
+  }
+
+  tryGet(key: Uint8Array, start: number, length: number): 'found' | 'absent' | 'blocked' {
+    if (this.blocked) return 'blocked';
+    const version = this.#rows.get(name(key.subarray(start, start + length)))?.version;
+    if (version === undefined) return 'absent';
+    this.found = { ...version, bytes: version.value, start: 0, length: version.value.length };
+    return 'found';
+  }
+
+  async get(key: Uint8Array, options: ReadOptions): Promise<StoredVersion | null> {
+    const copy = key.slice();
+    await this.gate;
+    this.#check(options);
+    return this.#rows.get(name(copy))?.version ?? null;
+  }
+
+  put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
+    const copy = key.slice(start, start + length);
+    const error = this.writeError ?? this.#conditionError(copy, options.condition);
+    if (error === null) this.#store(copy, value.slice(), options.contentType, options.ttlSeconds);
+    const revision = this.#revision;
+    this.#later(() => done(error, revision));
+  }
+
+  delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {
+    const error = this.writeError ?? this.#conditionError(key, condition);
+    const deleted = error === null && this.#rows.delete(name(key));
+    const revision = ++this.#revision;
+    this.#later(() => done(error, revision, deleted));
+  }
+
+  batch(operations: readonly BatchOperation[], done: (results: readonly BatchResult[]) => void): void {
+    const results = operations.map((operation): BatchResult => {
+      if (this.writeError !== null) return { error: this.writeError, revision: 0, deleted: false };
+      if (operation.kind === 'put') {
+        this.#store(operation.key.slice(), operation.value.slice(), operation.contentType, operation.ttlSeconds);
+        return { error: null, revision: this.#revision, deleted: false };
+      }
+      const deleted = this.#rows.delete(name(operation.key));
+      return { error: null, revision: ++this.#revision, deleted };
+    });
+    this.#later(() => done(results));
+  }
+
+  async multiGet(keys: readonly Uint8Array[], options: ReadOptions): Promise<MultiGetResult> {
+    const copies = keys.map((key) => key.slice());
+    await this.gate;
+    this.#check(options);
+    return { revision: this.#revision, versions: copies.map((key) => this.#rows.get(name(key))?.version ?? null) };
+  }
+
+  async openScan(options: ScanOptions): Promise<Scan> {
+    this.#check(options);
+    const startKey = options.startKey.slice();
+    const endKey = options.endKey?.slice() ?? null;
+    const rows = [...this.#rows.values()]
+      .filter(({ key }) => compareBytes(key, startKey) >= 0 && (endKey === null || compareBytes(key, endKey) < 0))
+      .sort((a, b) => compareBytes(a.key, b.key));
+    if (options.reverse) rows.reverse();
+    this.openScans++;
+    return new MemoryScan(rows, options.keysOnly, this.#revision, () => this.openScans--);
+  }
+
+  readiness(): Readiness {
+    return { ready: this.ready, checks: [{ name: 'serving', ok: this.ready, detail: this.ready ? 'serving' : 'draining' }] };
+  }
+
+  status(): NodeStatus {
+    return {
+      nodeId: this.nodeId,
+      version: '0.0.0',
+      startedAtMs: 0,
+      httpLibrary: 'none',
+      dataDir: '',
+      clusterId: 'memory-cluster',
+      revision: this.#revision,
+      partitions: Array.from({ length: PARTITIONS }, (_, partition) => ({
+        partition,
+        leader: this.nodeId,
+        term: 1,
+        commitIndex: 0,
+        appliedIndex: 0,
+      })),
+      storage: { memtableBytes: 0, frozenMemtables: 0, levels: [], logBytes: 0, blockCacheBytes: 0 },
+    };
+  }
+
+  #check(options: ReadOptions): void {
+    if (options.at > this.#revision) throw new CairnError('invalid_request', `revision ${options.at} is in the future`);
+  }
+
+  #conditionError(key: Uint8Array, condition: Condition | null): CairnError | null {
+    const revision = this.#rows.get(name(key))?.version.revision ?? 0;
+    const { revisions, exists, absent } = condition ?? {};
+    const holds =
+      (revisions === undefined || revisions.includes(revision)) && (!exists || revision > 0) && (!absent || revision === 0);
+    if (holds) return null;
+    return new CairnError('precondition_failed', `the current revision is ${revision}`, { extra: { currentRevision: revision } });
+  }
+
+  #store(key: Uint8Array, value: Uint8Array, contentType: string, ttlSeconds: number): void {
+    this.#revision++;
+    // Expiry is shown and never happens.
+    const expiresAtMs = ttlSeconds === 0 ? 0 : 1_800_000_000_000 + ttlSeconds * 1000;
+    this.#rows.set(name(key), { key, version: { value, revision: this.#revision, expiresAtMs, contentType } });
+  }
+
+  /** All that is done in one loop turn is answered together, as by a group commit. */
+  #later(done: () => void): void {
+    if (this.#done.push(done) > 1) return;
+    setImmediate(() => {
+      void (this.gate ?? Promise.resolve()).then(() => {
+        const calls = this.#done;
+        this.#done = [];
+        for (const call of calls) call();
+      });
+    });
+  }
+}
+
+class MemoryScan implements Scan {
+  readonly revision: number;
+  readonly #rows: readonly Row[];
+  readonly #keysOnly: boolean;
+  readonly #onClose: () => void;
+  #at = 0;
+  #closed = false;
+
+  constructor(rows: readonly Row[], keysOnly: boolean, revision: number, onClose: () => void) {
+    this.#rows = rows;
+    this.#keysOnly = keysOnly;
+    this.revision = revision;
+    this.#onClose = onClose;
+  }
+
+  get done(): boolean {
+    return this.#at >= this.#rows.length;
+  }
+
+  async next(limit: number, maxBytes: number): Promise<ScanItem[]> {
+    const items: ScanItem[] = [];
+    let bytes = 0;
+    while (!this.done && items.length < limit && (items.length === 0 || bytes < maxBytes)) {
+      const { key, version } = this.#rows[this.#at++]!;
+      items.push(this.#keysOnly ? { ...version, key, value: new Uint8Array(0) } : { ...version, key });
+      bytes += key.length + version.value.length;
+    }
+    return items;
+  }
+
+  close(): void {
+    if (!this.#closed) this.#onClose();
+    this.#closed = true;
+  }
+}
+
+function name(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
+}
