@@ -255,7 +255,8 @@ export class RowTree {
       this.#put(leaf, slot, row);
       return;
     }
-    // Rows that come in order (each right behind the one before) would leave every leaf half full.
+    // Rows that come in order (each right behind the one before) would leave every leaf half full. Splitting behind them
+    // gives the run a leaf to itself, which it fills, also when many replicas have such runs.
     const inOrder = slot === (words[leaf + AT_PREFIX]! >>> 16) + 1;
     const middle = inOrder ? slot : SLOTS >>> 1;
     const right = this.#newNode(LEAF_WORDS, words[leaf + AT_PREFIX]!);
@@ -266,8 +267,7 @@ export class RowTree {
     if (next === 0) this.#lastLeaf = right;
     else words[next + AT_PREVIOUS] = right;
     this.#moveRows(leaf, middle, right);
-    if (inOrder) this.#put(right, 0, row);
-    else if (slot <= middle) this.#put(leaf, slot, row);
+    if (slot <= middle && middle < SLOTS) this.#put(leaf, slot, row);
     else this.#put(right, slot - middle, row);
     this.#insertSeparator(words[right + AT_ROW_LINKS]!, leaf, right);
   }
