@@ -20,14 +20,21 @@ import type {
   WriteDone,
 } from '../../src/server/service.js';
 
+/** A key that a scan sees, with the version at its instant. */
 interface Row {
   readonly key: Uint8Array;
   readonly version: StoredVersion;
 }
 
+/** All versions of one key, oldest first; a `version` of null is a tombstone. */
+interface History {
+  readonly key: Uint8Array;
+  readonly versions: { readonly revision: number; readonly version: StoredVersion | null }[];
+}
+
 const PARTITIONS = 64;
 
-/** The service over a Map: every answer is right and nothing is durable. For tests of the protocols. */
+/** The service over a Map that keeps every version: every answer is right and nothing is durable. For tests of the protocols. */
 export class MemoryService implements Service {
   readonly nodeId = 'memory';
   found: FoundVersion = { bytes: new Uint8Array(0), start: 0, length: 0, revision: 0, expiresAtMs: 0, contentType: '' };
@@ -39,7 +46,11 @@ export class MemoryService implements Service {
   /** When set, every write fails with it. */
   writeError: CairnError | null = null;
   openScans = 0;
-  #rows = new Map<string, Row>();
+  /** Reads below it are refused as gone. */
+  historyFloor = 0;
+  /** The time that decides what has expired; a test moves it. */
+  nowMs = 1_800_000_000_000;
+  #rows = new Map<string, History>();
   #revision = 4096;
   #done: (() => void)[] = [];
 
@@ -49,8 +60,8 @@ export class MemoryService implements Service {
 
   tryGet(key: Uint8Array, start: number, length: number): 'found' | 'absent' | 'blocked' {
     if (this.blocked) return 'blocked';
-    const version = this.#rows.get(name(key.subarray(start, start + length)))?.version;
-    if (version === undefined) return 'absent';
+    const version = this.#latest(key.subarray(start, start + length));
+    if (version === null) return 'absent';
     this.found = { ...version, bytes: version.value, start: 0, length: version.value.length };
     return 'found';
   }
@@ -59,7 +70,7 @@ export class MemoryService implements Service {
     const copy = key.slice();
     await this.gate;
     this.#check(options);
-    return this.#rows.get(name(copy))?.version ?? null;
+    return this.#versionAt(copy, options.at);
   }
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
@@ -72,8 +83,8 @@ export class MemoryService implements Service {
 
   delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {
     const error = this.writeError ?? this.#conditionError(key, condition);
-    const deleted = error === null && this.#rows.delete(name(key));
-    const revision = ++this.#revision;
+    const deleted = error === null && this.#remove(key);
+    const revision = this.#revision;
     this.#later(() => done(error, revision, deleted));
   }
 
@@ -84,8 +95,8 @@ export class MemoryService implements Service {
         this.#store(operation.key.slice(), operation.value.slice(), operation.contentType, operation.ttlSeconds);
         return { error: null, revision: this.#revision, deleted: false };
       }
-      const deleted = this.#rows.delete(name(operation.key));
-      return { error: null, revision: ++this.#revision, deleted };
+      const deleted = this.#remove(operation.key);
+      return { error: null, revision: this.#revision, deleted };
     });
     this.#later(() => done(results));
   }
@@ -94,19 +105,25 @@ export class MemoryService implements Service {
     const copies = keys.map((key) => key.slice());
     await this.gate;
     this.#check(options);
-    return { revision: this.#revision, versions: copies.map((key) => this.#rows.get(name(key))?.version ?? null) };
+    const revision = options.at === 0 ? this.#revision : options.at;
+    return { revision, versions: copies.map((key) => this.#versionAt(key, options.at)) };
   }
 
   async openScan(options: ScanOptions): Promise<Scan> {
     this.#check(options);
     const startKey = options.startKey.slice();
     const endKey = options.endKey?.slice() ?? null;
-    const rows = [...this.#rows.values()]
-      .filter(({ key }) => compareBytes(key, startKey) >= 0 && (endKey === null || compareBytes(key, endKey) < 0))
-      .sort((a, b) => compareBytes(a.key, b.key));
+    const revision = options.at === 0 ? this.#revision : options.at;
+    const rows: Row[] = [];
+    for (const { key } of this.#rows.values()) {
+      if (compareBytes(key, startKey) < 0 || (endKey !== null && compareBytes(key, endKey) >= 0)) continue;
+      const version = this.#versionAt(key, revision);
+      if (version !== null) rows.push({ key, version });
+    }
+    rows.sort((a, b) => compareBytes(a.key, b.key));
     if (options.reverse) rows.reverse();
     this.openScans++;
-    return new MemoryScan(rows, options.keysOnly, this.#revision, () => this.openScans--);
+    return new MemoryScan(rows, options.keysOnly, revision, () => this.openScans--);
   }
 
   readiness(): Readiness {
@@ -135,10 +152,12 @@ export class MemoryService implements Service {
 
   #check(options: ReadOptions): void {
     if (options.at > this.#revision) throw new CairnError('invalid_request', `revision ${options.at} is in the future`);
+    if (options.at === 0 || options.at >= this.historyFloor) return;
+    throw new CairnError('history_gone', `revision ${options.at} is gone`, { extra: { minRevision: this.historyFloor } });
   }
 
   #conditionError(key: Uint8Array, condition: Condition | null): CairnError | null {
-    const revision = this.#rows.get(name(key))?.version.revision ?? 0;
+    const revision = this.#latest(key)?.revision ?? 0;
     const { revisions, exists, absent } = condition ?? {};
     const holds =
       (revisions === undefined || revisions.includes(revision)) && (!exists || revision > 0) && (!absent || revision === 0);
@@ -147,10 +166,31 @@ export class MemoryService implements Service {
   }
 
   #store(key: Uint8Array, value: Uint8Array, contentType: string, ttlSeconds: number): void {
-    this.#revision++;
-    // Expiry is shown and never happens.
-    const expiresAtMs = ttlSeconds === 0 ? 0 : 1_800_000_000_000 + ttlSeconds * 1000;
-    this.#rows.set(name(key), { key, version: { value, revision: this.#revision, expiresAtMs, contentType } });
+    const revision = ++this.#revision;
+    const expiresAtMs = ttlSeconds === 0 ? 0 : this.nowMs + ttlSeconds * 1000;
+    this.#append(key, revision, { value, revision, expiresAtMs, contentType });
+  }
+
+  #remove(key: Uint8Array): boolean {
+    const deleted = this.#latest(key) !== null;
+    this.#append(key, ++this.#revision, null);
+    return deleted;
+  }
+
+  #append(key: Uint8Array, revision: number, version: StoredVersion | null): void {
+    const row = this.#rows.get(name(key)) ?? { key: key.slice(), versions: [] };
+    row.versions.push({ revision, version });
+    this.#rows.set(name(key), row);
+  }
+
+  #latest(key: Uint8Array): StoredVersion | null {
+    return this.#versionAt(key, 0);
+  }
+
+  #versionAt(key: Uint8Array, at: number): StoredVersion | null {
+    const revision = at === 0 ? this.#revision : at;
+    const version = this.#rows.get(name(key))?.versions.findLast((entry) => entry.revision <= revision)?.version ?? null;
+    return version === null || (version.expiresAtMs !== 0 && version.expiresAtMs <= this.nowMs) ? null : version;
   }
 
   /** All that is done in one loop turn is answered together, as by a group commit. */
