@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Prng } from '../../src/base/prng.js';
+import { Scheduler } from '../sim/ports/scheduler.js';
+import { SimExecutor, WorkerKilled, type JobFunctions } from '../sim/ports/sim-executor.js';
+import { conformanceFunctions, executorConformance, type ConformanceJobs } from './executor-conformance.js';
+
+function simExecutor(seed: number) {
+  const prng = new Prng(seed);
+  const scheduler = new Scheduler(prng);
+  const functions = conformanceFunctions as JobFunctions<ConformanceJobs>;
+  return { scheduler, executor: new SimExecutor<ConformanceJobs>({ scheduler, prng, functions }) };
+}
+
+executorConformance('the simulated executor', () => {
+  const { scheduler, executor } = simExecutor(1);
+  return {
+    port: executor,
+    settle: (promise) => scheduler.run(promise),
+    until: async (condition) => assert.ok(await scheduler.runUntil(condition)),
+    close: async () => {},
+  };
+});
+
+type OneJob = { work: { input: number; output: number } };
+
+function oneWorker(work: (input: number) => number) {
+  const prng = new Prng(2);
+  const scheduler = new Scheduler(prng);
+  const executor = new SimExecutor<OneJob>({ scheduler, prng, functions: { work }, concurrency: 1 });
+  return { scheduler, executor };
+}
+
+test('an urgent job runs before every waiting background job', async () => {
+  const order: number[] = [];
+  const { scheduler, executor } = oneWorker((input) => order.push(input));
+  const jobs = [
+    executor.run('work', 1, 'background'),
+    executor.run('work', 2, 'background'),
+    executor.run('work', 3, 'background'),
+    executor.run('work', 4, 'urgent'),
+  ];
+  await scheduler.run(Promise.all(jobs));
+  assert.deepEqual(order, [1, 4, 2, 3]);
+});
+
+test('LSM rule 16: a worker killed before, after or within a job is reported as unavailable', async () => {
+  let ran = 0;
+  const { scheduler, executor } = oneWorker((input) => {
+    ran++;
+    if (input === 3) throw new WorkerKilled();
+    return input;
+  });
+  for (const [input, ranThen] of [[1, 0], [2, 1], [3, 2]] as const) {
+    if (input === 1) executor.killNext('before');
+    if (input === 2) executor.killNext('after');
+    await assert.rejects(scheduler.run(executor.run('work', input, 'background')), { code: 'unavailable' });
+    assert.equal(ran, ranThen);
+  }
+  assert.equal(await scheduler.run(executor.run('work', 4, 'background')), 4);
+});
+
+test('close refuses waiting jobs and waits for the running one', async () => {
+  const { scheduler, executor } = oneWorker((input) => input);
+  const running = executor.run('work', 1, 'background');
+  const waiting = executor.run('work', 2, 'background');
+  const refused = assert.rejects(waiting, { code: 'unavailable' });
+  let runningEnded = false;
+  void running.then(() => {
+    runningEnded = true;
+  });
+  await scheduler.run(executor.close());
+  assert.equal(runningEnded, true);
+  await refused;
+});
+
+test('nothing settles any more after a stop', async () => {
+  const { scheduler, executor } = oneWorker((input) => input);
+  let settled = false;
+  void executor.run('work', 1, 'background').then(() => {
+    settled = true;
+  });
+  executor.stop();
+  await scheduler.runFor(1000);
+  assert.equal(settled, false);
+});
