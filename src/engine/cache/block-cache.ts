@@ -1,0 +1,121 @@
+import type { Block } from '../../lsm/table/block.js';
+
+/** Map slots, the entry and the block's view objects, about. */
+const ENTRY_OVERHEAD_BYTES = 256;
+
+interface Entry {
+  readonly block: Block;
+  readonly fileNumber: number;
+  readonly offset: number;
+  readonly bytes: number;
+  /** Set by a hit, cleared when the hand passes. */
+  used: boolean;
+  previous: Entry;
+  next: Entry;
+}
+
+/**
+ * Decoded blocks by (file number, offset), bounded by bytes. Eviction is CLOCK: a hit only sets a bit, where LRU would write six
+ * links; the hand passes over entries used since it came by last. A new entry starts unused, just behind the hand, so
+ * that a scan's blocks go before those that were read twice. File numbers are never reused, so an entry can be
+ * superfluous but never wrong (LSM rule 5).
+ */
+export class BlockCache {
+  readonly capacityBytes: number;
+  readonly #files = new Map<number, Map<number, Entry>>();
+  #hand: Entry | null = null;
+  #bytes = 0;
+  #count = 0;
+  hits = 0;
+  misses = 0;
+
+  constructor(capacityBytes: number) {
+    this.capacityBytes = capacityBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get(fileNumber: number, offset: number): Block | undefined {
+    const entry = this.#files.get(fileNumber)?.get(offset);
+    if (entry === undefined) {
+      this.misses++;
+      return undefined;
+    }
+    this.hits++;
+    entry.used = true;
+    return entry.block;
+  }
+
+  /** Keeps the block, unless it alone is larger than the cache. */
+  add(fileNumber: number, offset: number, block: Block): void {
+    const bytes = block.sizeBytes + ENTRY_OVERHEAD_BYTES;
+    if (bytes > this.capacityBytes) return;
+    let blocks = this.#files.get(fileNumber);
+    if (blocks?.has(offset) === true) return;
+    while (this.#bytes + bytes > this.capacityBytes) this.#evict();
+    // The eviction may have taken the file's last block, and its map with it.
+    blocks = this.#files.get(fileNumber);
+    if (blocks === undefined) {
+      blocks = new Map();
+      this.#files.set(fileNumber, blocks);
+    }
+    const entry = { block, fileNumber, offset, bytes, used: false } as Entry;
+    blocks.set(offset, entry);
+    this.#link(entry);
+    this.#bytes += bytes;
+    this.#count++;
+  }
+
+  /** Forgets a deleted file. */
+  dropFile(fileNumber: number): void {
+    const blocks = this.#files.get(fileNumber);
+    if (blocks === undefined) return;
+    this.#files.delete(fileNumber);
+    for (const entry of blocks.values()) this.#unlink(entry);
+  }
+
+  #evict(): void {
+    let hand = this.#hand!;
+    while (hand.used) {
+      hand.used = false;
+      hand = hand.next;
+    }
+    this.#hand = hand;
+    const blocks = this.#files.get(hand.fileNumber)!;
+    blocks.delete(hand.offset);
+    if (blocks.size === 0) this.#files.delete(hand.fileNumber);
+    this.#unlink(hand);
+  }
+
+  #link(entry: Entry): void {
+    const hand = this.#hand;
+    if (hand === null) {
+      entry.previous = entry;
+      entry.next = entry;
+      this.#hand = entry;
+      return;
+    }
+    entry.previous = hand.previous;
+    entry.next = hand;
+    hand.previous.next = entry;
+    hand.previous = entry;
+  }
+
+  #unlink(entry: Entry): void {
+    this.#bytes -= entry.bytes;
+    this.#count--;
+    if (entry.next === entry) {
+      this.#hand = null;
+      return;
+    }
+    entry.previous.next = entry.next;
+    entry.next.previous = entry.previous;
+    if (this.#hand === entry) this.#hand = entry.next;
+  }
+}

@@ -1,0 +1,60 @@
+import type { Logger } from '../base/logger.js';
+import type { Revision } from '../lsm/row-key.js';
+import type { GroupState } from '../lsm/version/version-edit.js';
+import type { Clock } from '../ports/clock.js';
+import type { Disk } from '../ports/disk.js';
+import type { Executor } from '../ports/executor.js';
+import type { EngineJobs } from './jobs/jobs.js';
+
+/** What a memtable covers: taken between two entries, so that none is covered in part (Raft rule 13). */
+export interface CapturedState {
+  readonly groups: readonly GroupState[];
+  readonly clockBound: Revision;
+}
+
+export interface EngineOptions {
+  /** Holds CURRENT, the manifest and the directory of tables. Made when it does not exist. */
+  readonly directory: string;
+  readonly disk: Disk;
+  readonly executor: Executor<EngineJobs>;
+  readonly clock: Clock;
+  readonly memtableSizeBytes: number;
+  readonly blockCacheSizeBytes: number;
+  /** Superseded versions stay readable this long. */
+  readonly historyWindowMs: number;
+  /** The engine asks for a stop of writes when this many frozen memtables wait and the active one is full. 2 unless told. */
+  readonly maxFrozenMemtables?: number;
+  /** Size at which a compaction begins the next table. 32 MiB unless told. */
+  readonly targetTableSizeBytes?: number;
+  /** Size that level 1 may reach, level 2 ten times that, and so on. Four memtables unless told. */
+  readonly levelBaseSizeBytes?: number;
+  readonly level0?: Partial<Level0Limits>;
+  /** False: tables are only compacted by `compact`. */
+  readonly automaticCompaction?: boolean;
+  /** Block reads under way at once; below the size of libuv's pool. 3 unless told. */
+  readonly concurrentBlockReads?: number;
+  /** The revision clock's now; versions older than it by the history window may go. */
+  readonly nowRevision: () => Revision;
+  /** The state of the groups as of the entries that are wholly applied. Called at rotations. */
+  readonly captureAppliedState: () => CapturedState;
+  /** The tables hold everything up to these states: log entries before them are not needed any more. */
+  readonly onFlushed?: (groups: readonly GroupState[]) => void;
+  /** A failure that nobody may go on from, for example EIO while a table is written. Called once. */
+  readonly onError: (error: Error) => void;
+  readonly log?: Logger;
+}
+
+export interface Level0Limits {
+  readonly compactionTables: number;
+  readonly slowTables: number;
+  readonly stopTables: number;
+}
+
+/** Revisions count units of 1/4096 ms (DESIGN.md section 4). */
+export const REVISION_UNITS_PER_MS = 4096;
+
+export const DEFAULT_LEVEL0_LIMITS: Level0Limits = { compactionTables: 4, slowTables: 12, stopTables: 20 };
+export const DEFAULT_TARGET_TABLE_SIZE_BYTES = 32 * 1024 * 1024;
+export const DEFAULT_MAX_FROZEN_MEMTABLES = 2;
+export const DEFAULT_CONCURRENT_BLOCK_READS = 3;
+export const LEVEL_FACTOR = 10;

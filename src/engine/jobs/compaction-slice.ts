@@ -1,0 +1,93 @@
+import type { Cursor } from '../../lsm/cursor.js';
+import { LevelCursor } from '../../lsm/cursors/level-cursor.js';
+import { MergingCursor } from '../../lsm/cursors/merging-cursor.js';
+import { TableCursor } from '../../lsm/cursors/table-cursor.js';
+import { mergeInto } from '../../lsm/compaction/merge.js';
+import { OlderTables, type RowRange } from '../../lsm/compaction/older-rows.js';
+import { LATEST, type Revision } from '../../lsm/row-key.js';
+import type { TableFile } from '../../lsm/version/table-file.js';
+import type { SyncDisk } from '../../ports/disk.js';
+import { SyncBlockSource } from './sync-block-source.js';
+import { TableWriter } from './table-writer.js';
+
+export interface InputTable {
+  readonly fileNumber: number;
+  readonly path: string;
+}
+
+export interface CompactionSliceInput {
+  /** Tables that overlap each other, newest first: level 0. */
+  readonly overlapping: readonly InputTable[];
+  /** Levels, newest first; the tables of each in row order. */
+  readonly sorted: readonly (readonly InputTable[])[];
+  /** The last row of the slice before; null for the first slice. */
+  readonly resumeAfter: Uint8Array | null;
+  readonly fileNumber: number;
+  readonly path: string;
+  readonly targetBytes: number;
+  /** Durable history floor. */
+  readonly floor: Revision;
+  readonly liveReplicas: readonly number[];
+  /** Tables below the output, by level. */
+  readonly olderRows: readonly (readonly RowRange[])[];
+  /** Int32: above 0 while a flush waits for this worker. */
+  readonly flushesWaiting: SharedArrayBuffer;
+}
+
+export interface CompactionSliceOutput {
+  /** Null when nothing was kept; then there is no file. Written, but not synced. */
+  readonly table: TableFile | null;
+  /** Where the next slice begins; null when all is done. */
+  readonly resumeAfter: Uint8Array | null;
+  readonly readEntries: number;
+  readonly keptEntries: number;
+}
+
+/**
+ * One slice of a compaction: merges rows behind `resumeAfter` into one table until it has its target size, the input ends, or
+ * a flush waits. Slices share nothing but the resume row, so any worker runs the next one and a worker that dies costs
+ * one table.
+ *
+ * DESIGN.md asks for slices of at most 4 MB so that a flush never waits behind a compaction. Fixed slices would end either
+ * in tables of 4 MB (25,000 open files for 100 GB) or in builder state that travels between threads. A slice that
+ * ends when it is asked to gives a better bound (one row and the writing of filter and index) and whole tables else.
+ * The output is not synced here: that takes as long as the disk likes, and a flush would wait for it.
+ */
+export function runCompactionSlice(disk: SyncDisk, input: CompactionSliceInput): CompactionSliceOutput {
+  const waiting = new Int32Array(input.flushesWaiting);
+  const source = new SyncBlockSource(disk);
+  let writer: TableWriter | null = null;
+  try {
+    const cursor = openInputs(source, input);
+    if (input.resumeAfter === null) cursor.seekToFirst();
+    else cursor.seek(rowBehind(input.resumeAfter), LATEST);
+    const result = mergeInto(cursor, () => (writer = new TableWriter(disk, input.path, input.fileNumber)).builder, {
+      floor: input.floor,
+      liveReplicas: new Set(input.liveReplicas),
+      olderRows: new OlderTables(input.olderRows),
+      targetBytes: input.targetBytes,
+      shouldStop: () => Atomics.load(waiting, 0) > 0,
+    });
+    const table = (writer as TableWriter | null)?.finish() ?? null;
+    return { table, ...result };
+  } finally {
+    (writer as TableWriter | null)?.close();
+    source.close();
+  }
+}
+
+function openInputs(source: SyncBlockSource, input: CompactionSliceInput): Cursor {
+  const cursors: Cursor[] = [];
+  for (const { path, fileNumber } of input.overlapping) cursors.push(new TableCursor(source.open(path, fileNumber)));
+  for (const level of input.sorted) {
+    cursors.push(new LevelCursor(level.map(({ path, fileNumber }) => source.open(path, fileNumber))));
+  }
+  return new MergingCursor(cursors);
+}
+
+/** The smallest row key above `row`. */
+function rowBehind(row: Uint8Array): Uint8Array {
+  const next = new Uint8Array(row.length + 1);
+  next.set(row);
+  return next;
+}

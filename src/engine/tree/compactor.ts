@@ -1,0 +1,252 @@
+import type { Compaction, CompactionLimits } from '../../lsm/compaction/picker.js';
+import { deadTables, pickCompaction, pickFromLevel, planRewrite } from '../../lsm/compaction/picker.js';
+import { rangesOf } from '../../lsm/compaction/older-rows.js';
+import { compareBytes } from '../../base/bytes.js';
+import { totalBytes, type TableFile } from '../../lsm/version/table-file.js';
+import { MAX_LEVELS, overlapping } from '../../lsm/version/version.js';
+import type { Disk } from '../../ports/disk.js';
+import type { Executor } from '../../ports/executor.js';
+import type { CompactionSliceInput, CompactionSliceOutput, InputTable } from '../jobs/compaction-slice.js';
+import type { EngineJobs } from '../jobs/jobs.js';
+import { EngineClosing, type Retry } from '../retry.js';
+import type { History } from './history.js';
+import type { OpenTable, TableStore } from './table-store.js';
+import type { TreeView, VersionSet } from './version-set.js';
+
+export interface CompactorContext {
+  readonly versions: VersionSet;
+  readonly store: TableStore;
+  readonly history: History;
+  readonly disk: Disk;
+  readonly executor: Executor<EngineJobs>;
+  readonly retry: Retry;
+  readonly tablesDirectory: string;
+  readonly limits: CompactionLimits;
+  readonly targetTableBytes: number;
+  readonly flushesWaiting: SharedArrayBuffer;
+  /** False: nothing is compacted without `compactAll`. */
+  readonly automatic: boolean;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Keeps the levels within their limits, one compaction at a time: the floor durable, then the merge in slices, then files and
+ * directory synced, then the manifest edit, then the inputs removed when nobody reads them. A crash between any two of
+ * these leaves either the old tables or the new ones, and files that the next start collects.
+ */
+export class Compactor {
+  readonly #context: CompactorContext;
+  #running: Promise<void> | null = null;
+  #wanted = false;
+  #fullWanted: (() => void)[] = [];
+  compactions = 0;
+  movedTables = 0;
+  readBytes = 0;
+  writtenBytes = 0;
+
+  constructor(context: CompactorContext) {
+    this.#context = context;
+  }
+
+  get running(): boolean {
+    return this.#running !== null;
+  }
+
+  /** The tree has changed: looks whether a level wants a compaction. */
+  wake(): void {
+    this.#wanted = true;
+    this.#running ??= this.#run();
+  }
+
+  /** Moves all data into the lowest level that holds any, dropping all that may be dropped. Resolves also when it failed. */
+  compactAll(): Promise<void> {
+    const done = new Promise<void>((resolve) => void this.#fullWanted.push(resolve));
+    this.wake();
+    return done;
+  }
+
+  async idle(): Promise<void> {
+    while (this.#running !== null) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#wanted && !this.#context.retry.closing) {
+        this.#wanted = false;
+        const waiters = this.#fullWanted.splice(0);
+        try {
+          if (waiters.length > 0) await this.#compactAll();
+        } finally {
+          for (const resolve of waiters) resolve();
+        }
+        if (this.#context.automatic) await this.#compactWhereNeeded();
+      }
+    } catch (error) {
+      if (!(error instanceof EngineClosing)) this.#context.onError(error);
+    } finally {
+      this.#running = null;
+      for (const resolve of this.#fullWanted.splice(0)) resolve();
+    }
+  }
+
+  async #compactWhereNeeded(): Promise<void> {
+    const { versions, limits, retry } = this.#context;
+    while (!retry.closing && this.#fullWanted.length === 0) {
+      await this.#dropDeadTables();
+      const compaction = pickCompaction(versions.current.version, limits);
+      if (compaction === null) return;
+      await this.#compact(compaction);
+    }
+  }
+
+  async #compactAll(): Promise<void> {
+    const { versions } = this.#context;
+    await this.#dropDeadTables();
+    const deepest = versions.current.version.levels.findLastIndex((tables) => tables.length > 0);
+    // Level 0 overlaps itself, so it moves down even when it is the only one.
+    const bottom = Math.max(1, deepest);
+    const untouched = new Set(versions.current.version.levels[bottom]!.map((table) => table.fileNumber));
+    for (let level = 0; level < bottom; level++) {
+      for (;;) {
+        const step = pickFromLevel(versions.current.version, level);
+        if (step === null) break;
+        await this.#compact(step);
+      }
+    }
+    for (const table of versions.current.version.levels[bottom]!) {
+      if (untouched.has(table.fileNumber)) await this.#compact(planRewrite(bottom, table));
+    }
+  }
+
+  async #dropDeadTables(): Promise<void> {
+    const { versions } = this.#context;
+    if (deadTables(versions.current.version).length === 0) return;
+    await versions.commit((version) => ({
+      removed: deadTables(version).map(({ level, table }) => ({ level, fileNumber: table.fileNumber })),
+    }));
+  }
+
+  async #compact(compaction: Compaction): Promise<void> {
+    this.compactions++;
+    if (compaction.trivialMove) {
+      this.movedTables += compaction.inputs.length;
+      await this.#install(compaction, compaction.inputs, []);
+      return;
+    }
+    const { history, retry } = this.#context;
+    await history.advance();
+    // As a whole too: a sync that finds no space has lost what it should have made durable.
+    const { written, opened } = await retry.run('compaction', () => this.#writeOutputs(compaction));
+    this.readBytes += totalBytes(compaction.inputs) + totalBytes(compaction.outputInputs);
+    this.writtenBytes += totalBytes(written);
+    await this.#install(compaction, written, opened);
+  }
+
+  async #writeOutputs(compaction: Compaction): Promise<{ written: TableFile[]; opened: OpenTable[] }> {
+    const { versions } = this.#context;
+    // Pinned, so that no input is removed under the workers.
+    const view = versions.pin();
+    const written: TableFile[] = [];
+    const opened: OpenTable[] = [];
+    try {
+      await this.#merge(view, compaction, written);
+      await this.#makeDurable(written);
+      for (const table of written) opened.push(await this.#open(table));
+      return { written, opened };
+    } catch (error) {
+      await this.#discard(written, opened);
+      throw error;
+    } finally {
+      versions.unpin(view);
+    }
+  }
+
+  async #merge(view: TreeView, compaction: Compaction, written: TableFile[]): Promise<void> {
+    const base = this.#sliceBase(view, compaction);
+    let resumeAfter: Uint8Array | null = null;
+    do {
+      const output: CompactionSliceOutput = await this.#runSlice(base, resumeAfter);
+      if (output.table !== null) written.push(output.table);
+      resumeAfter = output.resumeAfter;
+    } while (resumeAfter !== null);
+  }
+
+  #runSlice(base: SliceBase, resumeAfter: Uint8Array | null): Promise<CompactionSliceOutput> {
+    const { executor, retry, store, versions } = this.#context;
+    return retry.run('compaction slice', async () => {
+      const fileNumber = await versions.allocateFileNumber();
+      const input = { ...base, resumeAfter, fileNumber, path: store.path(fileNumber) };
+      try {
+        return await executor.run('compactionSlice', input, 'background');
+      } catch (error) {
+        await store.remove(fileNumber).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  #sliceBase(view: TreeView, compaction: Compaction): SliceBase {
+    const { store, targetTableBytes, flushesWaiting } = this.#context;
+    const { version } = view;
+    const inputs = [...compaction.inputs, ...compaction.outputInputs];
+    const smallest = inputs.map((table) => table.smallestRow).reduce((a, b) => (compareBytes(a, b) <= 0 ? a : b));
+    const largest = inputs.map((table) => table.largestRow).reduce((a, b) => (compareBytes(a, b) >= 0 ? a : b));
+    const name = ({ fileNumber }: TableFile): InputTable => ({ fileNumber, path: store.path(fileNumber) });
+    const levels = compaction.level === 0 ? [compaction.outputInputs] : [compaction.inputs, compaction.outputInputs];
+    const olderRows = [];
+    for (let level = compaction.outputLevel + 1; level < MAX_LEVELS; level++) {
+      olderRows.push(rangesOf(overlapping(version.levels[level]!, smallest, largest)));
+    }
+    return {
+      overlapping: compaction.level === 0 ? compaction.inputs.map(name) : [],
+      sorted: levels.filter((tables) => tables.length > 0).map((tables) => tables.map(name)),
+      targetBytes: targetTableBytes,
+      floor: version.historyFloor,
+      liveReplicas: [...version.liveReplicas],
+      olderRows,
+      flushesWaiting,
+    };
+  }
+
+  /** Workers leave the sync to this thread's asynchronous calls, so that no flush waits for it in a worker. */
+  async #makeDurable(tables: readonly TableFile[]): Promise<void> {
+    const { disk, retry, store, tablesDirectory } = this.#context;
+    for (const { fileNumber } of tables) {
+      const file = await retry.run('table open', () => disk.open(store.path(fileNumber), 'write'));
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+    if (tables.length > 0) await disk.syncDirectory(tablesDirectory);
+  }
+
+  #open(table: TableFile): Promise<OpenTable> {
+    return this.#context.retry.run('table open', () => this.#context.store.open(table));
+  }
+
+  async #discard(written: readonly TableFile[], opened: readonly OpenTable[]): Promise<void> {
+    const { store } = this.#context;
+    for (const { file } of opened) await store.close(file.fileNumber);
+    for (const { fileNumber } of written) await store.remove(fileNumber).catch(() => {});
+  }
+
+  async #install(compaction: Compaction, tables: readonly TableFile[], opened: readonly OpenTable[]): Promise<void> {
+    const { level, outputLevel, inputs, outputInputs } = compaction;
+    const largest = inputs.map((table) => table.largestRow).reduce((a, b) => (compareBytes(a, b) >= 0 ? a : b));
+    await this.#context.versions.commit(
+      () => ({
+        removed: [
+          ...inputs.map(({ fileNumber }) => ({ level, fileNumber })),
+          ...outputInputs.map(({ fileNumber }) => ({ level: outputLevel, fileNumber })),
+        ],
+        added: tables.map((table) => ({ level: outputLevel, table })),
+        pointers: level === 0 || level === outputLevel ? [] : [{ level, row: largest }],
+      }),
+      opened,
+    );
+  }
+}
+
+type SliceBase = Omit<CompactionSliceInput, 'resumeAfter' | 'fileNumber' | 'path'>;
