@@ -23,7 +23,7 @@ import { collectStats, type EngineStats } from './engine-stats.js';
 import type { Manifest } from './manifest/manifest.js';
 import { FlushPipeline } from './memtables/flush-pipeline.js';
 import { MemtableSet } from './memtables/memtable-set.js';
-import { collectOrphans, openManifest, openTables } from './open-tree.js';
+import { collectOrphans, openManifest, openTables, TABLES_DIRECTORY } from './open-tree.js';
 import { Hit, lookupTables, readTables, type FoundRecord } from './point-read.js';
 import { Retry } from './retry.js';
 import { Compactor } from './tree/compactor.js';
@@ -91,7 +91,7 @@ export class Engine {
   static async open(options: EngineOptions): Promise<Engine> {
     const { disk, directory } = options;
     const log = options.log ?? SILENT_LOGGER;
-    const tablesDirectory = `${directory}/tables`;
+    const tablesDirectory = `${directory}/${TABLES_DIRECTORY}`;
     const { manifest, version } = await openManifest(disk, directory, tablesDirectory);
     await collectOrphans(disk, tablesDirectory, version, log);
     const cache = new BlockCache(options.blockCacheSizeBytes);

@@ -3,11 +3,19 @@ import type { Logger } from '../base/logger.js';
 import type { Version } from '../lsm/version/version.js';
 import type { Disk } from '../ports/disk.js';
 import { makeDirectoryDurablySync } from './file-io.js';
-import { CURRENT_NAME } from './manifest/format.js';
+import { CURRENT_NAME, parseManifestName } from './manifest/format.js';
 import { Manifest } from './manifest/manifest.js';
 import { parseTableName, tableName, type OpenTable, type TableStore } from './tree/table-store.js';
 
 const TABLES_OPENED_AT_ONCE = 8;
+
+/** Below the engine's directory. */
+export const TABLES_DIRECTORY = 'tables';
+
+/** Whether a file in the engine's directory is a manifest or names one. */
+export function isManifestName(name: string): boolean {
+  return name === CURRENT_NAME || parseManifestName(name) !== null;
+}
 
 /** Makes the directories when they are missing, reads the manifest, and refuses what does not fit together. */
 export async function openManifest(
