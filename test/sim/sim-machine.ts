@@ -1,0 +1,59 @@
+import type { Prng } from '../../src/base/prng.js';
+import type { JobMap } from '../../src/ports/executor.js';
+import { Scheduler } from './ports/scheduler.js';
+import { SimClock } from './ports/sim-clock.js';
+import { SimDisk, type SimDiskOptions } from './ports/sim-disk.js';
+import { SimExecutor, type SimExecutorOptions } from './ports/sim-executor.js';
+import { SimRandom } from './ports/sim-random.js';
+
+/** The ports of one process from its start to its end. The next start is another machine over the disk that this one leaves. */
+export class SimMachine {
+  readonly prng: Prng;
+  readonly scheduler: Scheduler;
+  readonly clock: SimClock;
+  readonly random: SimRandom;
+  readonly disk: SimDisk;
+  readonly #executors: { stop(): void }[] = [];
+
+  private constructor(prng: Prng, makeDisk: (options: SimDiskOptions) => SimDisk) {
+    this.prng = prng;
+    this.scheduler = new Scheduler(prng);
+    this.clock = new SimClock(this.scheduler);
+    this.random = new SimRandom(prng.uint32());
+    this.disk = makeDisk({ prng: prng.fork(), scheduler: this.scheduler });
+  }
+
+  /** A machine with an empty disk. */
+  static first(prng: Prng, options: Partial<SimDiskOptions> = {}): SimMachine {
+    return new SimMachine(prng, (base) => new SimDisk({ ...base, ...options }));
+  }
+
+  executor<Jobs extends JobMap>(
+    functions: SimExecutorOptions<Jobs>['functions'],
+    options: Partial<SimExecutorOptions<Jobs>> = {},
+  ): SimExecutor<Jobs> {
+    const { scheduler, prng } = this;
+    const executor = new SimExecutor<Jobs>({ scheduler, prng, functions, ...options });
+    this.#executors.push(executor);
+    return executor;
+  }
+
+  /** Nothing of this machine happens any more. */
+  powerOff(): void {
+    this.disk.powerOff();
+    this.clock.stop();
+    for (const executor of this.#executors) executor.stop();
+  }
+
+  /** The power fails; the next start finds what the disk kept. */
+  crash(prng: Prng): SimMachine {
+    this.powerOff();
+    return new SimMachine(prng.fork(), (base) => this.disk.crash(prng, base));
+  }
+
+  /** The process is killed or ends; the next start finds all it wrote. */
+  restart(prng: Prng): SimMachine {
+    this.powerOff();
+    return new SimMachine(prng.fork(), (base) => this.disk.processExit(base));
+  }
+}
