@@ -3,10 +3,10 @@ import { Fifo } from '../base/fifo.js';
 import type { Engine } from '../engine/engine.js';
 import type { Log } from '../engine/log/log.js';
 import type { Revision } from '../lsm/row-key.js';
-import { ENTRY_NO_OP, ENTRY_WRITE, OperationReader, type EntryKind } from '../replica/command.js';
-import { MANY_KEYS, type EntryDone, type Group, type PendingEntry } from '../replica/group.js';
+import { applyWrite } from '../replica/apply.js';
+import { ENTRY_NO_OP, ENTRY_WRITE, type EntryKind } from '../replica/command.js';
+import { MANY_KEYS, SOLE_VOTER, type EntryDone, type Group, type PendingEntry } from '../replica/group.js';
 import type { RevisionClock } from '../replica/revision-clock.js';
-import { xxHash32 } from '../base/hash.js';
 import type { Clock, Timer } from '../ports/clock.js';
 
 /** A slice of applying ends after this, so that the sockets are read in between. */
@@ -50,7 +50,6 @@ export class GroupHost {
   readonly #pending = new Fifo<PendingEntry>();
   readonly #barriers = new Fifo<Barrier>();
   readonly #bounds = new Fifo<{ sequence: number; bound: Revision }>();
-  readonly #operations = new OperationReader();
   readonly #seal = (): void => this.#sealTurn();
   readonly #drain = (): void => this.#applyDurable();
 
@@ -74,16 +73,18 @@ export class GroupHost {
     this.#clock = options.clock;
     this.#revisionClock = options.revisionClock;
     this.#requestTimeoutMs = options.requestTimeoutMs;
-    this.#log.onDurable = (sequence) => {
-      this.#durableSequence = sequence;
-      if (!this.#draining) this.#applyDurable();
-    };
     this.#watchDeadlines();
   }
 
   /** Where `append` wants the payload, and where unapplied payloads stand. */
   get ring(): Uint8Array {
     return this.#log.bytes;
+  }
+
+  /** Everything up to `sequence` is on this node's disk. */
+  durable(sequence: number): void {
+    this.#durableSequence = sequence;
+    if (!this.#draining) this.#applyDurable();
   }
 
   get unappliedEntries(): number {
@@ -96,11 +97,11 @@ export class GroupHost {
     if (this.#log.admission === 'disk_full') {
       return new CairnError('disk_full', 'no space left for the log; reads go on, writes resume when there is space');
     }
-    const pressure = this.#engine.pressure;
-    if (pressure.level === 'stop') {
-      return pressure.reason === 'disk_full'
+    if (this.#engine.pressure === 'stop') {
+      const reason = this.#engine.pressureReason;
+      return reason === 'disk_full'
         ? new CairnError('disk_full', 'no space left for tables; reads go on, writes resume when there is space')
-        : new CairnError('overloaded', `writes wait for the storage engine (${pressure.reason}); retry`);
+        : new CairnError('overloaded', `writes wait for the storage engine (${reason}); retry`);
     }
     return null;
   }
@@ -162,9 +163,9 @@ export class GroupHost {
   async startTerm(): Promise<void> {
     for (const group of this.groups) {
       group.term++;
-      this.#log.appendHardState(group.groupId, group.replicaId, group.term, 1, group.lastIndex);
-      if (this.append(group, this.nextRevision(group), ENTRY_NO_OP, 0, 0, MANY_KEYS, null) < 0) {
-        throw new CairnError('internal', 'the log has no room for the first entries of a term');
+      const voted = this.#log.appendHardState(group.groupId, group.replicaId, group.term, SOLE_VOTER, group.lastIndex);
+      if (!voted || this.append(group, this.nextRevision(group), ENTRY_NO_OP, 0, 0, MANY_KEYS, null) < 0) {
+        throw new CairnError('disk_full', 'no space left for the first log entries of this start');
       }
     }
     await this.barrier();
@@ -200,16 +201,6 @@ export class GroupHost {
     return this.rely(this.#revisionClock.now());
   }
 
-  /** Applies one entry that recovery read from the log. */
-  replay(group: Group, index: number, term: number, revision: Revision, kind: EntryKind, payload: Payload): void {
-    group.lastIndex = index;
-    group.lastRevision = Math.max(group.lastRevision, revision);
-    if (kind === ENTRY_WRITE) this.#insert(group, revision, payload.bytes, payload.start, payload.length, MANY_KEYS);
-    group.appliedIndex = index;
-    group.appliedTerm = term;
-    group.appliedRevision = group.lastRevision;
-  }
-
   /** Takes no more entries; resolves when the accepted ones are applied and answered. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -221,7 +212,7 @@ export class GroupHost {
     if (this.#sealScheduled) return;
     this.#sealScheduled = true;
     this.#turnStartedMs = this.#clock.monotonicMs();
-    if (this.#engine.pressure.level === 'slow') this.#clock.setTimer(SLOW_SEAL_DELAY_MS, this.#seal);
+    if (this.#engine.pressure === 'slow') this.#clock.setTimer(SLOW_SEAL_DELAY_MS, this.#seal);
     else this.#clock.defer(this.#seal);
   }
 
@@ -262,8 +253,9 @@ export class GroupHost {
       }
       this.#pending.shift();
       if (entry.kind === ENTRY_WRITE) {
-        this.#insert(
-          entry.group,
+        applyWrite(
+          this.#engine,
+          entry.group.replicaId,
           entry.revision,
           this.#log.bytes,
           entry.payloadStart,
@@ -296,36 +288,6 @@ export class GroupHost {
     }
   }
 
-  #insert(
-    group: Group,
-    revision: Revision,
-    bytes: Uint8Array,
-    start: number,
-    length: number,
-    keyHash: number,
-  ): void {
-    const operations = this.#operations.open(bytes, start, length);
-    let count = 0;
-    if (keyHash === MANY_KEYS) while (operations.next()) count++;
-    else count = 1;
-    this.#engine.prepare(length, count);
-    operations.open(bytes, start, length);
-    while (operations.next()) {
-      const hash = keyHash === MANY_KEYS ? xxHash32(bytes, operations.keyStart, operations.keyLength) : keyHash;
-      this.#engine.insert(
-        group.replicaId,
-        bytes,
-        operations.keyStart,
-        operations.keyLength,
-        hash,
-        revision,
-        bytes,
-        operations.recordStart,
-        operations.recordLength,
-      );
-    }
-  }
-
   /** Answers what waits too long for the disk. The entries stay in the log: their outcome is unknown to the caller. */
   #watchDeadlines(): void {
     this.#deadlineTimer = this.#clock.setTimer(DEADLINE_CHECK_MS, () => {
@@ -345,10 +307,4 @@ export class GroupHost {
       if (!this.#closed || this.#pending.length > 0) this.#watchDeadlines();
     });
   }
-}
-
-export interface Payload {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly length: number;
 }

@@ -1,14 +1,20 @@
-import { CairnError, CorruptionError } from '../base/errors.js';
+import { CorruptionError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
-import { Engine, type EngineJobs, type GroupState } from '../engine/engine.js';
+import { Engine } from '../engine/engine.js';
+import type { EngineJobs } from '../engine/jobs/jobs.js';
+import { CURRENT_NAME, CURRENT_TEMPORARY_NAME, parseManifestName } from '../engine/manifest/format.js';
 import { Log } from '../engine/log/log.js';
+import type { LogRecoverySink } from '../engine/log/recovery.js';
 import type { Clock } from '../ports/clock.js';
 import type { Disk, SyncDisk } from '../ports/disk.js';
 import type { Executor } from '../ports/executor.js';
-import type { LogWriterFactory } from '../ports/log-writer.js';
+import type { LogWriter } from '../ports/log-writer.js';
 import type { Random } from '../ports/random.js';
-import type { EntryKind } from '../replica/command.js';
-import { Group } from '../replica/group.js';
+import type { Revision } from '../lsm/row-key.js';
+import type { GroupState } from '../lsm/version/version-edit.js';
+import { applyWrite } from '../replica/apply.js';
+import { ENTRY_NO_OP, ENTRY_WRITE } from '../replica/command.js';
+import { Group, MANY_KEYS, SOLE_VOTER } from '../replica/group.js';
 import { RevisionClock } from '../replica/revision-clock.js';
 import { GroupHost } from './group-host.js';
 import { createIdentity, IDENTITY_FILE, readIdentity, writeIdentity, type NodeIdentity } from './node-identity.js';
@@ -16,6 +22,9 @@ import { createIdentity, IDENTITY_FILE, readIdentity, writeIdentity, type NodeId
 /** Partition p is group p + 1; group 0 is kept for the meta group. */
 const FIRST_PARTITION_GROUP = 1;
 const LOG_DIRECTORY = 'log';
+const STORAGE_DIRECTORIES = [LOG_DIRECTORY, 'tables'];
+/** A batch's part for one partition: an HTTP body of 16 MiB and what the operations add. */
+const MAX_ENTRY_BYTES = 17 << 20;
 
 export interface LocalNodeOptions {
   readonly nodeId: string;
@@ -32,10 +41,11 @@ export interface LocalNodeOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly executor: Executor<EngineJobs>;
-  readonly logWriter: LogWriterFactory;
+  readonly logWriter: LogWriter;
   readonly logger: Logger;
   /** The node can't go on: a failed sync, a broken invariant of the storage. The process has to end. */
   readonly onFatal: (error: Error) => void;
+  readonly onLogWrite?: (durationMs: number, bytes: number, records: number) => void;
 }
 
 export interface LocalNode {
@@ -53,9 +63,17 @@ export interface LocalNode {
  * entries of a new term. When it resolves, everything acknowledged before is there. The caller holds the directory's lock.
  */
 export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNode> {
-  const { disk, dataDir, logger } = options;
+  const { disk, dataDir, logger, onFatal } = options;
   const identity = claimDirectory(disk.blocking, options);
-  const groups = new Map<number, Group>();
+  const isNew = identity.logId === '';
+  let groups: readonly Group[] = [];
+  let host: GroupHost | null = null;
+  let log: Log | null = null;
+  let revisionClock: RevisionClock | null = null;
+  const releaseLog = (flushed: readonly GroupState[]): void => {
+    const indexes = new Map(flushed.map((state) => [state.replicaId, state.appliedIndex]));
+    log?.releaseBefore((_group, replicaId) => indexes.get(replicaId) ?? Infinity).catch(onFatal);
+  };
   const engine = await Engine.open({
     directory: dataDir,
     disk,
@@ -64,20 +82,162 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     memtableSizeBytes: options.memtableSizeBytes,
     blockCacheSizeBytes: options.blockCacheSizeBytes,
     historyWindowMs: options.historyWindowMs,
-    onError: options.onFatal,
-    logger,
+    nowRevision: () => revisionClock?.now() ?? 0,
+    captureAppliedState: () => ({ groups: groups.map(groupState), clockBound: log?.clockBound ?? 0 }),
+    onFlushed: releaseLog,
+    onError: onFatal,
+    log: logger,
   });
-  await bringUpGroups(engine, identity, groups);
-  const replay = new Replay(groups);
-  const log = await Log.open({
-    directory: `${dataDir}/${LOG_DIRECTORY}`,
-    disk,
+  groups = await bringUpGroups(engine, identity);
+  const replay = new Replay(engine, groups);
+  const startedMs = options.clock.monotonicMs();
+  log = Log.open(
+    {
+      directory: `${dataDir}/${LOG_DIRECTORY}`,
+      disk,
+      clock: options.clock,
+      random: options.random,
+      writer: options.logWriter,
+      expectedLogId: isNew ? null : Buffer.from(identity.logId, 'hex'),
+      maxEntryBytes: MAX_ENTRY_BYTES,
+      segmentBytes: options.logSegmentSizeBytes,
+      onDurable: (sequence) => host?.durable(sequence),
+      onFatal,
+      onWarning: (message) => logger.warn({}, message),
+      ...(options.onLogWrite === undefined ? {} : { onWrite: options.onLogWrite }),
+    },
+    replay,
+  );
+  const { entryCount, tornBytes } = log.recovered;
+  if (entryCount > 0 || tornBytes > 0) {
+    const elapsedMs = Math.round(options.clock.monotonicMs() - startedMs);
+    logger.info({ entries: entryCount, replayed: replay.appliedCount, tornBytes, elapsedMs }, 'log recovered');
+  }
+  const recoveredBound = Math.max(engine.recovered.clockBound, log.clockBound, ...groups.map((g) => g.lastRevision));
+  const openClock = new RevisionClock(options.clock, recoveredBound);
+  revisionClock = openClock;
+  host = new GroupHost({
+    groups,
+    engine,
+    log,
     clock: options.clock,
-    random: options.random,
-    writer: options.logWriter,
-    segmentSizeBytes: options.logSegmentSizeBytes,
-    onFatal: options.onFatal,
-    logger,
+    revisionClock: openClock,
+    requestTimeoutMs: options.requestTimeoutMs,
   });
-  return { identity, engine, log } as unknown as LocalNode;
+  await host.startTerm();
+  const bound: NodeIdentity = { ...identity, logId: Buffer.from(log.logId).toString('hex') };
+  if (isNew) writeIdentity(disk.blocking, dataDir, bound);
+  const openHost = host;
+  const openLog = log;
+  return {
+    identity: bound,
+    engine,
+    log,
+    host,
+    revisionClock: openClock,
+    async close() {
+      await openHost.close();
+      await engine.close();
+      await openLog.close();
+    },
+  };
+}
+
+/** Makes or checks the identity file, and clears what an interrupted first start left. */
+function claimDirectory(disk: SyncDisk, options: LocalNodeOptions): NodeIdentity {
+  const { dataDir } = options;
+  const known = readIdentity(disk, dataDir, options);
+  if (known !== null && known.logId !== '') return known;
+  const leftovers = STORAGE_DIRECTORIES.flatMap((name) => filesIn(disk, `${dataDir}/${name}`)).concat(
+    filesIn(disk, dataDir).filter((path) => isManifestFile(path.slice(dataDir.length + 1))),
+  );
+  if (known === null && leftovers.length > 0) {
+    throw new CorruptionError(`${dataDir}/${IDENTITY_FILE}`, `the identity of a directory with ${leftovers[0]}`, 'no file');
+  }
+  for (const path of leftovers) disk.remove(path);
+  const identity = known ?? createIdentity(options, options.random);
+  if (known === null) writeIdentity(disk, dataDir, identity);
+  return identity;
+}
+
+function filesIn(disk: SyncDisk, directory: string): string[] {
+  return disk.exists(directory) ? disk.list(directory).map((name) => `${directory}/${name}`) : [];
+}
+
+function isManifestFile(name: string): boolean {
+  return name === CURRENT_NAME || name === CURRENT_TEMPORARY_NAME || parseManifestName(name) !== null;
+}
+
+async function bringUpGroups(engine: Engine, identity: NodeIdentity): Promise<Group[]> {
+  const groupIds = Array.from({ length: identity.partitions }, (_, partition) => partition + FIRST_PARTITION_GROUP);
+  const known = engine.recovered.groups;
+  if (identity.logId === '') {
+    const replicaIds = await engine.createReplicas(groupIds);
+    return replicaIds.map((replicaId, partition) => {
+      const fresh = { groupId: partition + FIRST_PARTITION_GROUP, appliedIndex: 0, appliedTerm: 0, revision: 0, term: 0 };
+      return new Group({ ...fresh, replicaId, partition });
+    });
+  }
+  return groupIds.map((groupId, partition) => {
+    const state = known.get(groupId);
+    if (state === undefined) {
+      throw new CorruptionError('manifest', `the replicas of ${groupIds.length} groups`, `none of group ${groupId}`);
+    }
+    return new Group({ ...state, partition });
+  });
+}
+
+function groupState(group: Group): GroupState {
+  return {
+    groupId: group.groupId,
+    replicaId: group.replicaId,
+    appliedIndex: group.appliedIndex,
+    appliedTerm: group.appliedTerm,
+    revision: group.appliedRevision,
+    term: group.term,
+    vote: SOLE_VOTER,
+  };
+}
+
+/** Takes the log's entries at start. The only voter's log is committed as far as it reaches, so each entry is applied. */
+class Replay implements LogRecoverySink {
+  appliedCount = 0;
+  readonly #engine: Engine;
+  readonly #groups: ReadonlyMap<number, Group>;
+
+  constructor(engine: Engine, groups: readonly Group[]) {
+    this.#engine = engine;
+    this.#groups = new Map(groups.map((group) => [group.replicaId, group]));
+  }
+
+  entry(
+    _group: number,
+    replicaId: number,
+    term: number,
+    index: number,
+    revision: Revision,
+    kind: number,
+    bytes: Uint8Array,
+    payloadStart: number,
+    payloadLength: number,
+  ): void {
+    const group = this.#groups.get(replicaId);
+    if (group === undefined || index <= group.appliedIndex) return;
+    if (index !== group.appliedIndex + 1) {
+      const where = `log, group ${group.groupId}`;
+      throw new CorruptionError(where, `entry ${group.appliedIndex + 1} after the flushed ones`, `entry ${index}`);
+    }
+    if (kind === ENTRY_WRITE) {
+      applyWrite(this.#engine, group.replicaId, revision, bytes, payloadStart, payloadLength, MANY_KEYS);
+    } else if (kind !== ENTRY_NO_OP) {
+      throw new CorruptionError(`log, group ${group.groupId}, entry ${index}`, 'a known kind', String(kind));
+    }
+    group.replayed(index, term, revision);
+    this.appliedCount++;
+  }
+
+  hardState(_group: number, replicaId: number, term: number): void {
+    const group = this.#groups.get(replicaId);
+    if (group !== undefined && term > group.term) group.term = term;
+  }
 }

@@ -18,8 +18,8 @@ export interface NodeIdentity {
   readonly incarnation: string;
   readonly partitions: number;
   readonly replicationFactor: number;
-  /** False until the engine and the log exist; nothing was acknowledged before. */
-  readonly bootstrapped: boolean;
+  /** Names the log that belongs to the directory, in hex; '' until engine and log exist: nothing was acknowledged before. */
+  readonly logId: string;
 }
 
 export const DATA_FORMAT = 1;
@@ -79,7 +79,7 @@ export function createIdentity(wishes: IdentityWishes, random: Random): NodeIden
     incarnation: randomId(random),
     partitions: wishes.partitions === 0 ? DEFAULT_PARTITIONS : wishes.partitions,
     replicationFactor: wishes.replicationFactor === 0 ? DEFAULT_REPLICATION_FACTOR : wishes.replicationFactor,
-    bootstrapped: false,
+    logId: '',
   };
 }
 

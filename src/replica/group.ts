@@ -31,6 +31,9 @@ export interface PendingEntry {
 /** In `PendingEntry.keyHash`: the entry writes several keys. */
 export const MANY_KEYS = -1;
 
+/** The member id of a group's only voter. */
+export const SOLE_VOTER = 1;
+
 /** What the manifest and the log say of a group when the node starts. */
 export interface GroupStart {
   readonly groupId: number;
@@ -89,6 +92,15 @@ export class Group {
     this.appliedIndex = entry.index;
     this.appliedTerm = entry.term;
     this.appliedRevision = entry.revision;
+  }
+
+  /** Recovery read the entry from the log and applied it. */
+  replayed(index: number, term: number, revision: Revision): void {
+    this.lastIndex = index;
+    this.appliedIndex = index;
+    this.appliedTerm = term;
+    this.lastRevision = revision;
+    this.appliedRevision = revision;
   }
 
   /**

@@ -3,11 +3,13 @@ import { xxHash32 } from '../base/hash.js';
 import type { GroupHost } from '../cluster/group-host.js';
 import { partitionOf } from '../cluster/placement.js';
 import { ABSENT, BLOCKED, type Engine } from '../engine/engine.js';
+import type { RevisionPin } from '../engine/tree/history.js';
 import { isAbsentAt, recordContentType, recordExpiresAt, recordPayloadStart } from '../lsm/record.js';
 import { LATEST, type Revision } from '../lsm/row-key.js';
+import type { Clock } from '../ports/clock.js';
 import type { Group } from '../replica/group.js';
 import { revisionToMs, type RevisionClock } from '../replica/revision-clock.js';
-import { openNodeScan } from './node-scan.js';
+import { NodeScan } from './node-scan.js';
 import type {
   BatchOperation,
   BatchResult,
@@ -32,6 +34,7 @@ export interface NodeServiceOptions {
   readonly host: GroupHost;
   readonly engine: Engine;
   readonly revisionClock: RevisionClock;
+  readonly clock: Clock;
   readonly maxValueBytes: number;
   readonly status: () => NodeStatus;
 }
@@ -43,6 +46,7 @@ export class NodeService implements Service {
   readonly #host: GroupHost;
   readonly #engine: Engine;
   readonly #revisionClock: RevisionClock;
+  readonly #clock: Clock;
   readonly #groups: readonly Group[];
   readonly #writer: Writer;
   readonly #status: () => NodeStatus;
@@ -53,6 +57,7 @@ export class NodeService implements Service {
     this.#host = options.host;
     this.#engine = options.engine;
     this.#revisionClock = options.revisionClock;
+    this.#clock = options.clock;
     this.#groups = options.host.groups;
     this.#writer = new Writer(options);
     this.#status = options.status;
@@ -84,8 +89,8 @@ export class NodeService implements Service {
     const hash = xxHash32(copy, 0, copy.length);
     const group = this.#groups[partitionOf(copy, 0, copy.length, hash, this.#groups.length)]!;
     if (options.at !== 0) {
-      await this.#settle(options.at);
-      return this.#readAt(group, copy, hash, options.at);
+      const { pin } = await this.#pinInstant(options.at);
+      return this.#readAt(copy, options.at).finally(() => pin.release());
     }
     const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
     if (version === null) return null;
@@ -109,22 +114,20 @@ export class NodeService implements Service {
 
   async multiGet(keys: readonly Uint8Array[], options: ReadOptions): Promise<MultiGetResult> {
     const copies = keys.map((key) => key.slice());
-    const revision = await this.#instant(options.at);
-    const versions = await Promise.all(
-      copies.map((key) => {
-        const hash = xxHash32(key, 0, key.length);
-        return this.#readAt(this.#groups[partitionOf(key, 0, key.length, hash, this.#groups.length)]!, key, hash, revision);
-      }),
-    );
-    return { revision, versions };
+    const { revision, pin } = await this.#pinInstant(options.at);
+    try {
+      const versions = await Promise.all(copies.map((key) => this.#readAt(key, revision)));
+      return { revision, versions };
+    } finally {
+      pin.release();
+    }
   }
 
   async openScan(options: ScanOptions): Promise<Scan> {
-    const startKey = options.startKey.slice();
-    const endKey = options.endKey?.slice() ?? null;
-    const revision = await this.#instant(options.at);
-    this.#refuseGone(revision);
-    return openNodeScan(this.#engine, this.#groups, { ...options, startKey, endKey }, revision);
+    const scan = { ...options, startKey: options.startKey.slice(), endKey: options.endKey?.slice() ?? null };
+    const { revision, pin } = await this.#pinInstant(options.at);
+    const onClose = (): void => pin.release();
+    return new NodeScan({ engine: this.#engine, clock: this.#clock, groups: this.#groups, scan, revision, onClose });
   }
 
   readiness(): Readiness {
@@ -147,11 +150,29 @@ export class NodeService implements Service {
     this.#draining = true;
   }
 
-  /** An instant for a read over several groups, that binds all of them: `at`, or now. */
-  async #instant(at: Revision): Promise<Revision> {
-    const revision = at !== 0 ? at : this.#now();
-    await this.#settle(revision);
-    return revision;
+  /**
+   * An instant for a read over several groups that binds all of them: `at`, or now. Its versions are pinned at once,
+   * and when this resolves nothing at or below it can be written or is still unapplied.
+   */
+  async #pinInstant(at: Revision): Promise<{ revision: Revision; pin: RevisionPin }> {
+    const now = this.#now();
+    const revision = at !== 0 ? at : now;
+    if (revision > now) {
+      throw new CairnError('invalid_request', `at: revision ${revision} is in the future; now is ${now}`, {
+        extra: { currentRevision: now },
+      });
+    }
+    const floor = this.#engine.historyFloor;
+    if (revision < floor) {
+      throw new CairnError('history_gone', `revision ${revision} is below the history floor ${floor}`, {
+        extra: { minRevision: floor },
+      });
+    }
+    const pin = this.#engine.pinRevision(revision);
+    const bound = this.#host.rely(revision);
+    if (bound !== null) await bound;
+    if (this.#host.unappliedEntries > 0) await this.#host.barrier();
+    return { revision, pin };
   }
 
   /** At or above every revision given so far, on every group. */
@@ -161,31 +182,11 @@ export class NodeService implements Service {
     return now;
   }
 
-  /** Resolves when nothing at or below `instant` can be written or is still unapplied. */
-  async #settle(instant: Revision): Promise<void> {
-    const now = this.#now();
-    if (instant > now) {
-      throw new CairnError('invalid_request', `at: revision ${instant} is in the future; now is ${now}`, {
-        extra: { currentRevision: now },
-      });
-    }
-    const bound = this.#host.rely(instant);
-    if (bound !== null) await bound;
-    if (this.#host.unappliedEntries > 0) await this.#host.barrier();
-  }
-
-  async #readAt(group: Group, key: Uint8Array, hash: number, at: Revision): Promise<StoredVersion | null> {
-    this.#refuseGone(at);
+  async #readAt(key: Uint8Array, at: Revision): Promise<StoredVersion | null> {
+    const hash = xxHash32(key, 0, key.length);
+    const group = this.#groups[partitionOf(key, 0, key.length, hash, this.#groups.length)]!;
     const version = await this.#engine.read(group.replicaId, key, hash, at);
     return version === null || isAbsentAt(version.record, 0, at) ? null : storedVersion(version.record, version.revision);
-  }
-
-  #refuseGone(at: Revision): void {
-    const floor = this.#engine.historyFloor;
-    if (at >= floor) return;
-    throw new CairnError('history_gone', `revision ${at} is below the history floor ${floor}`, {
-      extra: { minRevision: floor },
-    });
   }
 
   /** An answer "expired" binds the clock to `at`. False: `at` passes the durable bound, so the caller has to wait. */

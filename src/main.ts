@@ -1,0 +1,225 @@
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { pino, type Logger as PinoLogger } from 'pino';
+import { PinoPretty as pretty } from 'pino-pretty';
+import { CairnError } from './base/errors.js';
+import type { Logger } from './base/logger.js';
+import { openLocalNode } from './cluster/local-node.js';
+import { readIdentity } from './cluster/node-identity.js';
+import { validateJson } from './codec/json-scan.js';
+import type { Config } from './config.js';
+import type { EngineJobs } from './engine/jobs/jobs.js';
+import { DataDirectoryLock } from './platform/data-directory-lock.js';
+import { LogThreadWriter } from './platform/log-thread-writer.js';
+import { NodeClock } from './platform/node-clock.js';
+import { NodeDisk } from './platform/node-disk.js';
+import { NodeNetwork } from './platform/node-network.js';
+import { NodeRandom } from './platform/node-random.js';
+import { PiscinaExecutor } from './platform/piscina-executor.js';
+import { startHttpServer } from './server/http/http-server.js';
+import { startManagementServer } from './server/management/management-server.js';
+import { Metrics } from './server/metrics.js';
+import { NodeService } from './server/node-service.js';
+import { nodeStatus } from './server/node-status.js';
+import { TcpServer } from './server/tcp/tcp-server.js';
+
+export interface RunningNode {
+  readonly httpPort: number;
+  readonly managementPort: number;
+  readonly clientPort: number;
+  readonly service: NodeService;
+  /** Drains, finishes what was accepted, closes everything. Resolves when the data directory is free again. */
+  stop(): Promise<void>;
+}
+
+export const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+const LSM_WORKER = new URL('../workers/lsm-worker.js', import.meta.url);
+
+/**
+ * The composition root: one node from its configuration. Rejects with a CairnError of one line, having touched nothing, when
+ * a port is taken or the data directory is locked, of another format, or of another node. `onFatal` is called when the
+ * running node can't go on; the process must then end at once.
+ */
+export async function startNode(config: Config, logger: Logger, onFatal: (error: Error) => void): Promise<RunningNode> {
+  const startedAtMs = Date.now();
+  await checkPorts(config);
+  const disk = new NodeDisk();
+  const clock = new NodeClock();
+  // Looked at before the lock file is made: a refusal leaves the directory as it was.
+  readIdentity(disk.blocking, config.dataDir, config);
+  disk.blocking.makeDirectory(config.dataDir);
+  const lock = DataDirectoryLock.acquire(config.dataDir);
+  const stopped: (() => Promise<void> | void)[] = [() => lock.release()];
+  const stopAll = async (): Promise<void> => {
+    for (let stop = stopped.pop(); stop !== undefined; stop = stopped.pop()) await stop();
+  };
+  try {
+    const threads = config.workers > 0 ? config.workers : Math.max(1, availableParallelism() - 1);
+    const executor = new PiscinaExecutor<EngineJobs>({ workerUrl: LSM_WORKER, threads });
+    stopped.push(() => executor.close());
+    const metrics = new Metrics();
+    const node = await openLocalNode({
+      ...config,
+      disk,
+      clock,
+      random: new NodeRandom(),
+      executor,
+      logWriter: new LogThreadWriter(),
+      logger,
+      onFatal,
+      onLogWrite: (durationMs, bytes, records) => metrics.logWrite(durationMs, bytes, records),
+    });
+    stopped.push(() => node.close());
+    let library = '';
+    const service = new NodeService({
+      ...node,
+      clock,
+      nodeId: config.nodeId,
+      maxValueBytes: config.maxValueBytes,
+      status: () => nodeStatus({ node, dataDir: config.dataDir, version: VERSION, startedAtMs, httpLibrary: library }),
+    });
+    const loopDelay = monitorEventLoopDelay({ resolution: 5 });
+    loopDelay.enable();
+    stopped.push(() => void loopDelay.disable());
+    metrics.observeNode({ node, loopDelay });
+
+    const { maxValueBytes, corsOrigins } = config;
+    const http = await startHttpServer({
+      host: config.host,
+      port: config.httpPort,
+      service,
+      metrics,
+      clock,
+      logger,
+      maxValueBytes,
+      corsOrigins,
+    });
+    stopped.push(() => http.close());
+    library = http.library;
+    const tcp = await TcpServer.listen({
+      service,
+      network: new NodeNetwork(),
+      clock,
+      host: config.host,
+      port: config.clientPort,
+      checkJson,
+      limits: { maxValueBytes },
+      logger,
+    });
+    const management = await startManagementServer({
+      host: config.managementHost,
+      port: config.managementPort,
+      service,
+      metrics,
+      clock,
+      logger,
+      compact: () => node.engine.compact(),
+    });
+    stopped.push(() => management.close());
+    return {
+      httpPort: http.port,
+      managementPort: management.port,
+      clientPort: tcp.port,
+      service,
+      async stop() {
+        service.drain();
+        await Promise.all([http.drain(config.shutdownTimeoutMs), tcp.close(config.shutdownTimeoutMs)]);
+        await stopAll();
+      },
+    };
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+/**
+ * Runs a node until SIGTERM or SIGINT. Resolves with the exit code of a clean stop; a node that can't start rejects with a
+ * CairnError. A fatal error ends the process at once with code 1: nothing more may be acknowledged.
+ */
+export async function serve(config: Config): Promise<number> {
+  const logger = createLogger(config);
+  const onFatal = (error: Error): void => {
+    logger.fatal({ err: error }, `the node can't go on: ${error.message}`);
+    process.exit(1);
+  };
+  process.on('uncaughtException', onFatal);
+  process.on('unhandledRejection', (reason) => onFatal(reason instanceof Error ? reason : new Error(String(reason))));
+  const startedMs = performance.now();
+  const node = await startNode(config, logger, onFatal);
+  logger.info(
+    {
+      nodeId: config.nodeId,
+      version: VERSION,
+      http: `http://${config.host}:${node.httpPort}`,
+      management: `http://${config.managementHost}:${node.managementPort}`,
+      client: `${config.host}:${node.clientPort}`,
+      httpPort: node.httpPort,
+      managementPort: node.managementPort,
+      clientPort: node.clientPort,
+      dataDir: config.dataDir,
+      httpLibrary: node.service.status().httpLibrary,
+      startMs: Math.round(performance.now() - startedMs),
+    },
+    'ready',
+  );
+  const signal = await new Promise<string>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+  });
+  logger.info({ signal, timeoutMs: config.shutdownTimeoutMs }, 'stopping');
+  await node.stop();
+  logger.info({}, 'stopped');
+  return 0;
+}
+
+function createLogger(config: Config): PinoLogger {
+  const options = { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  // Written at once: the last line before an exit must not be lost. There are few lines.
+  if (!process.stdout.isTTY) return pino(options, pino.destination({ fd: 1, sync: true }));
+  return pino(options, pretty({ sync: true, colorize: process.env['NO_COLOR'] === undefined, ignore: 'httpPort,managementPort,clientPort' }));
+}
+
+/** A port that is taken must be found before the data directory is touched, so each is tried and let go first. */
+async function checkPorts(config: Config): Promise<void> {
+  const wanted: readonly (readonly [string, string, number])[] = [
+    ['http-port', config.host, config.httpPort],
+    ['management-port', config.managementHost, config.managementPort],
+    ['client-port', config.host, config.clientPort],
+  ];
+  const flags = new Map<number, string>();
+  for (const [flag, host, port] of wanted) {
+    if (port === 0) continue;
+    const other = flags.get(port);
+    if (other !== undefined) {
+      throw new CairnError('configuration', `--${flag} ${port}: --${other} has the same port; each needs its own`);
+    }
+    flags.set(port, flag);
+    await tryPort(flag, host, port);
+  }
+}
+
+function tryPort(flag: string, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      const reason = error.code === 'EADDRINUSE' ? 'is taken by another process' : `can't be opened: ${error.message}`;
+      reject(new CairnError('configuration', `--${flag}: port ${port} on ${host} ${reason}`, { cause: error }));
+    });
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve()));
+  });
+}
+
+function checkJson(bytes: Uint8Array, start: number, length: number): CairnError | null {
+  try {
+    validateJson(bytes, start, start + length);
+    return null;
+  } catch (error) {
+    if (error instanceof CairnError) return error;
+    throw error;
+  }
+}

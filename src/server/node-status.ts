@@ -1,0 +1,39 @@
+import type { LocalNode } from '../cluster/local-node.js';
+import type { NodeStatus } from './service.js';
+
+export interface NodeStatusOptions {
+  readonly node: LocalNode;
+  readonly dataDir: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly httpLibrary: string;
+}
+
+/** What `GET /api/v1/cluster` shows of a cluster of one. */
+export function nodeStatus(options: NodeStatusOptions): NodeStatus {
+  const { engine, host, identity, log, revisionClock } = options.node;
+  const stats = engine.stats();
+  return {
+    nodeId: identity.nodeId,
+    version: options.version,
+    startedAtMs: options.startedAtMs,
+    httpLibrary: options.httpLibrary,
+    dataDir: options.dataDir,
+    clusterId: identity.clusterId,
+    revision: revisionClock.now(),
+    partitions: host.groups.map((group) => ({
+      partition: group.partition,
+      leader: identity.nodeId,
+      term: group.term,
+      commitIndex: group.appliedIndex,
+      appliedIndex: group.appliedIndex,
+    })),
+    storage: {
+      memtableBytes: stats.memtableBytes,
+      frozenMemtables: stats.frozenMemtables,
+      levels: stats.levels,
+      logBytes: log.statistics.sizeBytes,
+      blockCacheBytes: stats.blockCacheBytes,
+    },
+  };
+}
