@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '../../src/base/prng.js';
+import { PiscinaExecutor } from '../../src/platform/piscina-executor.js';
 import { Scheduler } from '../sim/ports/scheduler.js';
 import { SimExecutor, WorkerKilled, type JobFunctions } from '../sim/ports/sim-executor.js';
-import { conformanceFunctions, executorConformance, type ConformanceJobs } from './executor-conformance.js';
+import { executorConformance } from './executor-conformance.js';
+import { conformanceFunctions, type ConformanceJobs } from './executor-jobs.js';
+import { untilReal } from './port-world.js';
 
 function simExecutor(seed: number) {
   const prng = new Prng(seed);
@@ -20,6 +23,30 @@ executorConformance('the simulated executor', () => {
     until: async (condition) => assert.ok(await scheduler.runUntil(condition)),
     close: async () => {},
   };
+});
+
+function realExecutor(threads: number): PiscinaExecutor<ConformanceJobs> {
+  return new PiscinaExecutor({ workerUrl: new URL('./conformance-worker.js', import.meta.url), threads });
+}
+
+executorConformance('the real executor', () => {
+  const executor = realExecutor(2);
+  return {
+    port: executor,
+    settle: (promise) => promise,
+    until: untilReal,
+    close: () => executor.close(),
+  };
+});
+
+test('LSM rule 16: the real executor reports a worker that died as unavailable, and goes on with another', async () => {
+  const executor = realExecutor(1);
+  try {
+    await assert.rejects(executor.run('die', null, 'background'), { code: 'unavailable' });
+    assert.equal(await executor.run('echo', 1, 'background'), 1);
+  } finally {
+    await executor.close();
+  }
 });
 
 type OneJob = { work: { input: number; output: number } };
