@@ -142,7 +142,7 @@ export class Log {
   get admission(): LogAdmission {
     if (this.#failure !== null || this.#closing) return 'failed';
     if (this.#isStalled) return 'disk_full';
-    const bytes = this.#recordEnd - Math.max(this.#recordAt, 0) + ADMISSION_BYTES;
+    const bytes = (this.#recordAt < 0 ? 0 : this.#recordEnd - this.#recordAt) + ADMISSION_BYTES;
     if (!this.#hasSegmentRoom(bytes, false) && this.#spares.readyCount === 0) return this.#noSpare();
     return this.#ring.find(bytes, false) < 0 ? 'overloaded' : 'open';
   }
@@ -249,7 +249,9 @@ export class Log {
   whenDurable(sequence: number): Promise<void> {
     if (sequence <= this.#ring.durable) return Promise.resolve();
     if (this.#failure !== null) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => this.#waiters.push({ sequence, resolve, reject }));
+    const durable = new Promise<void>((resolve, reject) => this.#waiters.push({ sequence, resolve, reject }));
+    this.#rejectStalled();
+    return durable;
   }
 
   /** Frees the ring's space of everything up to the sequence, which must be durable. */
@@ -279,8 +281,8 @@ export class Log {
     } finally {
       this.#releasing = false;
     }
+    this.#givenBack += released.length;
     for (const segment of released) this.#spares.release(segment);
-    this.#givenBack = end;
     return released.length;
   }
 

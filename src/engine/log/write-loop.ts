@@ -28,6 +28,8 @@ export class WriteLoop {
   readonly #tell: () => void;
   #file: SyncFile | null = null;
   #segment = 0;
+  /** Still set when that failed. A failed sync is not tried again, whatever its reason. */
+  #isSyncingDirectory = false;
   /** The last durable sequence, modulo 2^32. */
   #durable = 0;
 
@@ -49,7 +51,7 @@ export class WriteLoop {
     try {
       this.#writeNext(published);
     } catch (error) {
-      if (!(error instanceof DiskError) || error.code !== 'ENOSPC') throw error;
+      if (!(error instanceof DiskError) || error.code !== 'ENOSPC' || this.#isSyncingDirectory) throw error;
       if (Atomics.exchange(words, WORD_STALLED, 1) === 0) this.#tellOnce();
       return 'stalled';
     }
@@ -115,27 +117,26 @@ export class WriteLoop {
 
   /**
    * The header is durable before the file gets its name, and the name before the first record: a file with a segment's
-   * name always begins with a whole header. May be called again after ENOSPC at any point.
+   * name always begins with a whole header. May be called again after ENOSPC up to the rename.
    */
   #startSegment(ringOffset: number, bytes: number, spare: number): void {
     const segment = recordSegment(this.#ring, ringOffset);
+    this.#file?.close();
+    this.#file = null;
+    finishRecord(this.#ring, ringOffset, 0, 0);
     const from = sparePath(this.#directory, spare);
-    const to = segmentPath(this.#directory, segment);
-    if (this.#segment !== segment) {
-      this.#file?.close();
-      this.#file = null;
-      finishRecord(this.#ring, ringOffset, 0, 0);
-      const file = this.#disk.open(from, 'dsync');
-      try {
-        writeFullySync(file, this.#ring.subarray(ringOffset, ringOffset + bytes), 0);
-        this.#disk.rename(from, to);
-      } catch (error) {
-        file.close();
-        throw error;
-      }
-      this.#file = file;
-      this.#segment = segment;
+    const file = this.#disk.open(from, 'dsync');
+    try {
+      writeFullySync(file, this.#ring.subarray(ringOffset, ringOffset + bytes), 0);
+      this.#disk.rename(from, segmentPath(this.#directory, segment));
+    } catch (error) {
+      file.close();
+      throw error;
     }
+    this.#file = file;
+    this.#segment = segment;
+    this.#isSyncingDirectory = true;
     this.#disk.syncDirectory(this.#directory);
+    this.#isSyncingDirectory = false;
   }
 }

@@ -130,6 +130,7 @@ test('released segments become spares, and no more of them than are wanted', asy
     append(life.log, 1, ++index, 900);
     life.log.release(await world.durably(life));
   }
+  await world.settle();
   const created = world.disk.operationCount('create');
   await world.scheduler.run(life.log.releaseBefore(() => Infinity));
   await world.settle();
