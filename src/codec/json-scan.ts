@@ -381,6 +381,17 @@ export function validateJson(bytes: Uint8Array, start: number, end: number): voi
   SHARED_SCANNER.release();
 }
 
+/** The error that `validateJson` would throw, or null. */
+export function jsonProblem(bytes: Uint8Array, start: number, length: number): CairnError | null {
+  try {
+    validateJson(bytes, start, start + length);
+    return null;
+  } catch (error) {
+    if (error instanceof CairnError) return error;
+    throw error;
+  }
+}
+
 function isContinuation(byte: number): boolean {
   return byte >= 0x80 && byte <= 0xbf;
 }

@@ -67,16 +67,16 @@ export class MemoryService implements Service {
   }
 
   async get(key: Uint8Array, options: ReadOptions): Promise<StoredVersion | null> {
-    const copy = key.slice();
+    const copy = new Uint8Array(key);
     await this.gate;
     this.#check(options);
     return this.#versionAt(copy, options.at);
   }
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
-    const copy = key.slice(start, start + length);
+    const copy = new Uint8Array(key.subarray(start, start + length));
     const error = this.writeError ?? this.#conditionError(copy, options.condition);
-    if (error === null) this.#store(copy, value.slice(), options.contentType, options.ttlSeconds);
+    if (error === null) this.#store(copy, new Uint8Array(value), options.contentType, options.ttlSeconds);
     const revision = this.#revision;
     this.#later(() => done(error, revision));
   }
@@ -92,7 +92,7 @@ export class MemoryService implements Service {
     const results = operations.map((operation): BatchResult => {
       if (this.writeError !== null) return { error: this.writeError, revision: 0, deleted: false };
       if (operation.kind === 'put') {
-        this.#store(operation.key.slice(), operation.value.slice(), operation.contentType, operation.ttlSeconds);
+        this.#store(operation.key, new Uint8Array(operation.value), operation.contentType, operation.ttlSeconds);
         return { error: null, revision: this.#revision, deleted: false };
       }
       const deleted = this.#remove(operation.key);
@@ -102,7 +102,7 @@ export class MemoryService implements Service {
   }
 
   async multiGet(keys: readonly Uint8Array[], options: ReadOptions): Promise<MultiGetResult> {
-    const copies = keys.map((key) => key.slice());
+    const copies = keys.map((key) => new Uint8Array(key));
     await this.gate;
     this.#check(options);
     const revision = options.at === 0 ? this.#revision : options.at;
@@ -111,8 +111,8 @@ export class MemoryService implements Service {
 
   async openScan(options: ScanOptions): Promise<Scan> {
     this.#check(options);
-    const startKey = options.startKey.slice();
-    const endKey = options.endKey?.slice() ?? null;
+    const startKey = new Uint8Array(options.startKey);
+    const endKey = options.endKey === null ? null : new Uint8Array(options.endKey);
     const revision = options.at === 0 ? this.#revision : options.at;
     const rows: Row[] = [];
     for (const { key } of this.#rows.values()) {
@@ -178,7 +178,7 @@ export class MemoryService implements Service {
   }
 
   #append(key: Uint8Array, revision: number, version: StoredVersion | null): void {
-    const row = this.#rows.get(name(key)) ?? { key: key.slice(), versions: [] };
+    const row = this.#rows.get(name(key)) ?? { key: new Uint8Array(key), versions: [] };
     row.versions.push({ revision, version });
     this.#rows.set(name(key), row);
   }

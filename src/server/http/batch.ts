@@ -8,7 +8,7 @@ import { requireJson } from './content-type.js';
 import type { HttpContext } from './context.js';
 import { Exchange } from './exchange.js';
 import { ByteWriter } from './byte-writer.js';
-import { checkedKeyLength } from './key.js';
+import { checkedKeyLength, keyBytes } from './key.js';
 import { writeVersionMembers } from './list-item.js';
 import { refuseIdempotencyKey } from './not-implemented.js';
 import { checkValueSize, NO_PARAMETERS } from './put.js';
@@ -48,7 +48,7 @@ export function handleBatchPut(context: HttpContext, response: HttpResponse, req
       entries.push({ key, error });
       if (error === null) {
         const value = body.subarray(valueStart, valueEnd);
-        operations.push({ kind: 'put', key: Buffer.from(key), value, contentType: '', ttlSeconds: 0 });
+        operations.push({ kind: 'put', key: keyBytes(key), value, contentType: '', ttlSeconds: 0 });
       }
     }
     scanner.finish();
@@ -61,7 +61,7 @@ export function handleBatchDelete(context: HttpContext, response: HttpResponse, 
   receive(context, response, request, ROUTE_BATCH_DELETE, NO_PARAMETERS, (exchange, body) => {
     const entries = readKeys(context, body);
     const operations: BatchOperation[] = [];
-    for (const { key, error } of entries) if (error === null) operations.push({ kind: 'delete', key: Buffer.from(key) });
+    for (const { key, error } of entries) if (error === null) operations.push({ kind: 'delete', key: keyBytes(key) });
     write(exchange, entries, operations, ({ deleted, revision }) => `{"deleted":${deleted},"revision":${revision}}`);
   });
 }
@@ -128,7 +128,7 @@ function write(
 /** Reads all keys at one instant, in chunks: the first one fixes the instant. */
 async function read(exchange: Exchange, entries: readonly Entry[], at: number, isStale: boolean): Promise<void> {
   const { context } = exchange;
-  const keys = entries.filter(({ error }) => error === null).map(({ key }) => Buffer.from(key));
+  const keys = entries.filter(({ error }) => error === null).map(({ key }) => keyBytes(key));
   const writer = new ByteWriter(4096);
   writer.ascii('{"results":{');
   let instant = at;

@@ -18,7 +18,7 @@ export function readBody(
     exchange.fail(tooLarge(limitBytes, declaredBytes), true);
     return;
   }
-  let collected: Buffer | null = null;
+  let collected: Uint8Array | null = null;
   let received = 0;
   exchange.response.onData((chunk, isLast) => {
     if (!exchange.isOpen) return;
@@ -35,8 +35,8 @@ export function readBody(
       return;
     }
     if (collected === null || collected.length < received) {
-      const grown = Buffer.allocUnsafe(Math.max(received, Math.min(limitBytes, received * 2)));
-      collected?.copy(grown, 0, 0, before);
+      const grown = new Uint8Array(Math.max(received, Math.min(limitBytes, received * 2)));
+      if (collected !== null) grown.set(collected.subarray(0, before));
       collected = grown;
     }
     collected.set(new Uint8Array(chunk), before);

@@ -38,7 +38,7 @@ export function decodeCursor(text: string, parameters: string): CursorPosition {
     throw new CairnError('invalid_cursor', 'cursor: expected the parameters that it was made for, found others');
   }
   const revision = readUint53(token, 5);
-  return { revision, lastKey: token.subarray(HEADER_BYTES) };
+  return { revision, lastKey: new Uint8Array(token.subarray(HEADER_BYTES)) };
 }
 
 function check(token: Buffer, parameters: string): number {

@@ -20,7 +20,7 @@ export interface HttpServerOptions {
   readonly port: number;
   readonly service: Service;
   readonly metrics: Metrics;
-  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** Default 1 MiB. */
   readonly maxValueBytes?: number;
@@ -34,8 +34,8 @@ export interface HttpServer {
   readonly port: number;
   /** For example "uWebSockets.js 20.57.0". */
   readonly library: string;
-  /** Stops listening, tells clients to close, and resolves when every request under way has been answered. */
-  drain(): Promise<void>;
+  /** Stops listening, tells clients to close, and resolves when every request under way is answered or the time is over. */
+  drain(timeoutMs: number): Promise<void>;
   /** Ends all connections at once. */
   close(): void;
 }
@@ -93,10 +93,16 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   return {
     port: socket.port,
     library: description,
-    drain() {
+    drain(timeoutMs) {
       context.draining = true;
       stopListening();
-      return context.idle();
+      return new Promise((resolve) => {
+        const timer = options.clock.setTimer(timeoutMs, resolve);
+        void context.idle().then(() => {
+          timer.cancel();
+          resolve();
+        });
+      });
     },
     close() {
       context.draining = true;

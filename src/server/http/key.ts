@@ -4,6 +4,7 @@ import { MAX_USER_KEY_BYTES } from '../../lsm/row-key.js';
 const PERCENT = 0x25;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const UTF8 = new TextEncoder();
 const REPLACEMENT_CHARACTER = '\ufffd';
 
 /**
@@ -12,7 +13,7 @@ const REPLACEMENT_CHARACTER = '\ufffd';
  */
 export class KeyDecoder {
   /** The key is `bytes[0 .. length)`, until the next `decode`. */
-  readonly bytes = Buffer.allocUnsafe(MAX_USER_KEY_BYTES);
+  readonly bytes = new Uint8Array(MAX_USER_KEY_BYTES);
   length = 0;
   /** The key's bytes between double quotes are its JSON text. */
   isPlain = false;
@@ -61,8 +62,13 @@ export class KeyDecoder {
   #decodeAny(encoded: string): void {
     this.#decoded = decodePercent(encoded, 'the key', 'invalid_key');
     this.length = checkedKeyLength(this.#decoded, 'the key');
-    this.bytes.write(this.#decoded, 'utf8');
+    UTF8.encodeInto(this.#decoded, this.bytes);
   }
+}
+
+/** Never a Buffer: `slice` of one is no copy, which is what the service makes of a key. */
+export function keyBytes(text: string): Uint8Array {
+  return UTF8.encode(text);
 }
 
 /** Percent-encoding of UTF-8 to text; `what` names it in the error. */

@@ -3,6 +3,7 @@ import { CairnError } from '../../base/errors.js';
 import { MAX_USER_KEY_BYTES } from '../../lsm/row-key.js';
 import type { ScanOptions } from '../service.js';
 import { decodeCursor } from './cursor-token.js';
+import { keyBytes } from './key.js';
 import { booleanParameter, instantParameter, isStaleRead, type Query } from './query.js';
 
 export const RANGE_PARAMETERS: ReadonlySet<string> = new Set([
@@ -79,7 +80,7 @@ function readLimit(text: string | undefined): number {
 function boundary(query: Query, name: string): Uint8Array {
   const text = query.get(name);
   if (text === undefined) return EMPTY;
-  const bytes = Buffer.from(text);
+  const bytes = keyBytes(text);
   if (bytes.length > MAX_USER_KEY_BYTES) {
     throw new CairnError('invalid_request', `${name}: expected at most ${MAX_USER_KEY_BYTES} bytes, found ${bytes.length}`);
   }

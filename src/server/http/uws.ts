@@ -72,6 +72,11 @@ export function loadUws(): UwsLibrary {
   return loaded;
 }
 
+/** The library that runs and its version, for example "uWebSockets.js 20.57.0". */
+export function httpLibrary(): string {
+  return loadUws().description;
+}
+
 function load(): UwsLibrary {
   process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(MAX_HEADER_BYTES);
   const require = createRequire(import.meta.url);

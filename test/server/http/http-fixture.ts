@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { SILENT_LOGGER } from '../../../src/base/logger.js';
+import { NodeClock } from '../../../src/platform/node-clock.js';
 import { startHttpServer, type HttpServer, type HttpServerOptions } from '../../../src/server/http/http-server.js';
 import { Metrics } from '../../../src/server/metrics.js';
 import { MemoryService } from '../memory-service.js';
@@ -23,7 +24,7 @@ export async function startFixture(t: TestContext, options: Partial<HttpServerOp
     port: 0,
     service,
     metrics,
-    clock: { monotonicMs: () => performance.now() },
+    clock: new NodeClock(),
     logger: SILENT_LOGGER,
     ...options,
   });

@@ -212,7 +212,7 @@ test('the empty key, bad percent-encoding, bytes that are not UTF-8 and keys ove
 test('keys of 4,096 bytes are ordinary, plain and percent-encoded', async (t) => {
   const { fetch } = await startFixture(t);
   for (const path of ['k'.repeat(4096), '%C3%A9'.repeat(2048), '%01'.repeat(4096)]) {
-    assert.equal((await fetch(`/api/v1/kv/${path}`, { method: 'PUT', body: '{"value":"v"}' })).status, 200);
+    assert.equal((await fetch(`/api/v1/kv/${path}`, { method: 'PUT', headers: JSON_TYPE, body: '{"value":"v"}' })).status, 200);
     const got = (await (await fetch(`/api/v1/kv/${path}`)).json()) as { key: string; value: string };
     assert.equal(got.key, decodeURIComponent(path));
     assert.equal(got.value, 'v');

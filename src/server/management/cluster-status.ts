@@ -1,0 +1,33 @@
+import type { NodeStatus } from '../service.js';
+
+/** What GET /api/v1/cluster shows: nodes, partitions, leaders, lag, sizes. */
+export function clusterStatus(status: NodeStatus): object {
+  const { nodeId, storage } = status;
+  const tableBytes = storage.levels.reduce((sum, { bytes }) => sum + bytes, 0);
+  return {
+    clusterId: status.clusterId,
+    revision: status.revision,
+    nodes: [
+      {
+        id: nodeId,
+        state: 'serving',
+        version: status.version,
+        startedAt: new Date(status.startedAtMs).toISOString(),
+        httpLibrary: status.httpLibrary,
+        dataDir: status.dataDir,
+        partitionsLed: status.partitions.filter(({ leader }) => leader === nodeId).length,
+        sizeBytes: tableBytes + storage.logBytes,
+        storage: { ...storage, tableBytes },
+      },
+    ],
+    partitions: status.partitions.map(({ partition, leader, term, commitIndex, appliedIndex }) => ({
+      partition,
+      leader,
+      replicas: [nodeId],
+      term,
+      commitIndex,
+      appliedIndex,
+      lag: commitIndex - appliedIndex,
+    })),
+  };
+}
