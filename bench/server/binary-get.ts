@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { binaryLoad, buildBinaryLoad } from '../runner/binary-load.js';
 import { startCairn } from '../runner/cairn-node.js';
-import { Child, freePort, root } from '../runner/child.js';
+import { Child, root } from '../runner/child.js';
 import { KEY_COUNT } from '../runner/data-set.js';
 import { redisBenchmark, startRedis } from '../runner/redis.js';
 import type { Bench, Figure, Row } from '../runner/row.js';
@@ -67,16 +67,13 @@ async function againstRedis({ folder, quick, rounds, seconds, say }: Bench): Pro
 
 async function againstPlainServer({ folder, rounds, seconds, say }: Bench): Promise<readonly Figure[]> {
   buildBinaryLoad();
-  const port = await freePort();
-  const plain = new Child(
-    'plain protobuf server',
-    process.execPath,
-    [path.join(root, 'dist/bench/ceilings/tcp-get.js')],
-    {
-      PORT: String(port),
-    },
+  const plain = new Child('plain protobuf server', process.execPath, [
+    path.join(root, 'dist/bench/peers/naive-server.js'),
+  ]);
+  const { port } = await plain.line((line) =>
+    line.startsWith('{"port"') ? (JSON.parse(line) as { port: number }) : null,
   );
-  await plain.line((line) => (line === 'ready' ? true : null));
+  await fillBinary(port, keys);
   const node = await startCairn(folder);
   await fillBinary(node.clientPort, keys);
   const load = { op: 'get', connections: 16, pipeline: 16, keys } as const;
