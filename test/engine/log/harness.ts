@@ -1,6 +1,7 @@
 import { Prng } from '../../../src/base/prng.js';
 import { Log } from '../../../src/engine/log/log.js';
 import type { LogOptions } from '../../../src/engine/log/log-options.js';
+import type { Clock } from '../../../src/ports/clock.js';
 import { Scheduler } from '../../sim/ports/scheduler.js';
 import { SimClock } from '../../sim/ports/sim-clock.js';
 import { SimDisk, type SimDiskOptions } from '../../sim/ports/sim-disk.js';
@@ -60,8 +61,7 @@ export class World {
     const warnings: string[] = [];
     let durable = 0;
     const clock = new SimClock(this.scheduler);
-    const latency = this.prng.fork();
-    const writer = new SimLogWriter({ disk: this.disk.blocking, clock, latencyMs: () => latency.unit() });
+    const writer = this.writer(clock);
     const log = Log.open(
       {
         directory: DIRECTORY,
@@ -90,6 +90,11 @@ export class World {
       },
     );
     return { log, writer, clock, entries, hardStates, durable: () => durable, failures, warnings };
+  }
+
+  writer(clock: Clock): SimLogWriter {
+    const latency = this.prng.fork();
+    return new SimLogWriter({ disk: this.disk.blocking, clock, latencyMs: () => latency.unit() });
   }
 
   /** The machine stops now; what the disk then holds is what the next start finds. */
