@@ -31,10 +31,7 @@ export interface TableOptions {
   readonly createdAtRevision: Revision;
 }
 
-/**
- * Block size and interval measured with bench/micro/table.ts (FORMAT.md has the figures): 8 KiB decompresses in about 4 us,
- * so a cache miss costs little more than with 4 KiB, and the index stays half as big.
- */
+/** Measured with bench/micro/table.ts; FORMAT.md has the figures. */
 export const DEFAULT_TABLE_OPTIONS: TableOptions = {
   blockSizeBytes: 8 * 1024,
   restartInterval: 16,
