@@ -1,5 +1,6 @@
 import type { Logger } from '../base/logger.js';
 import type { Revision } from '../lsm/row-key.js';
+import type { TableOptions } from '../lsm/table/table-builder.js';
 import type { GroupState } from '../lsm/version/version-edit.js';
 import type { Clock } from '../ports/clock.js';
 import type { Disk } from '../ports/disk.js';
@@ -26,6 +27,8 @@ export interface EngineOptions {
   readonly maxFrozenMemtables?: number;
   /** Size at which a compaction begins the next table. 32 MiB unless told. */
   readonly targetTableSizeBytes?: number;
+  /** How tables are written. */
+  readonly table?: Partial<TableOptions>;
   /** Size that level 1 may reach, level 2 ten times that, and so on. Four memtables unless told. */
   readonly levelBaseSizeBytes?: number;
   readonly level0?: Partial<Level0Limits>;

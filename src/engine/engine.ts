@@ -135,6 +135,7 @@ export class Engine {
     );
     const onError = (error: unknown): void => this.#fail(error);
     const flushesWaiting = this.#flushesWaiting;
+    const table = options.table ?? {};
     this.#compactor = new Compactor({
       versions,
       store,
@@ -149,6 +150,7 @@ export class Engine {
         levelFactor: LEVEL_FACTOR,
       },
       targetTableBytes: options.targetTableSizeBytes ?? DEFAULT_TARGET_TABLE_SIZE_BYTES,
+      table,
       flushesWaiting,
       automatic: options.automaticCompaction ?? true,
       onError,
@@ -160,6 +162,7 @@ export class Engine {
       executor,
       retry,
       flushesWaiting,
+      table,
       onInstalled: (captured) => {
         options.onFlushed?.(captured.groups);
         this.#wakeCompactor();
@@ -169,6 +172,11 @@ export class Engine {
   }
 
   // --- Replicas and groups: each change is durable when the promise resolves.
+
+  /** The durable state of each group, by groupId. */
+  groupStates(): ReadonlyMap<number, GroupState> {
+    return this.#versions.current.version.groups;
+  }
 
   /** A new replica for each group, with an id that no replica had before. */
   async createReplicas(groupIds: readonly number[]): Promise<number[]> {

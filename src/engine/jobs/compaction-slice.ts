@@ -5,6 +5,7 @@ import { TableCursor } from '../../lsm/cursors/table-cursor.js';
 import { mergeInto } from '../../lsm/compaction/merge.js';
 import { OlderTables, type RowRange } from '../../lsm/compaction/older-rows.js';
 import { LATEST, type Revision } from '../../lsm/row-key.js';
+import type { TableOptions } from '../../lsm/table/table-builder.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
 import type { SyncDisk } from '../../ports/disk.js';
 import { SyncBlockSource } from './sync-block-source.js';
@@ -25,6 +26,7 @@ export interface CompactionSliceInput {
   readonly fileNumber: number;
   readonly path: string;
   readonly targetBytes: number;
+  readonly table: Partial<TableOptions>;
   /** Durable history floor. */
   readonly floor: Revision;
   readonly liveReplicas: readonly number[];
@@ -61,13 +63,17 @@ export function runCompactionSlice(disk: SyncDisk, input: CompactionSliceInput):
     const cursor = openInputs(source, input);
     if (input.resumeAfter === null) cursor.seekToFirst();
     else cursor.seek(rowBehind(input.resumeAfter), LATEST);
-    const result = mergeInto(cursor, () => (writer = new TableWriter(disk, input.path, input.fileNumber)).builder, {
-      floor: input.floor,
-      liveReplicas: new Set(input.liveReplicas),
-      olderRows: new OlderTables(input.olderRows),
-      targetBytes: input.targetBytes,
-      shouldStop: () => Atomics.load(waiting, 0) > 0,
-    });
+    const result = mergeInto(
+      cursor,
+      () => (writer = new TableWriter(disk, input.path, input.fileNumber, input.table)).builder,
+      {
+        floor: input.floor,
+        liveReplicas: new Set(input.liveReplicas),
+        olderRows: new OlderTables(input.olderRows),
+        targetBytes: input.targetBytes,
+        shouldStop: () => Atomics.load(waiting, 0) > 0,
+      },
+    );
     const table = (writer as TableWriter | null)?.finish() ?? null;
     return { table, ...result };
   } finally {

@@ -2,6 +2,7 @@ import { ANY_ROW_MAY_BE_OLDER } from '../../lsm/compaction/older-rows.js';
 import { mergeInto } from '../../lsm/compaction/merge.js';
 import { Memtable } from '../../lsm/memtable/memtable.js';
 import type { Revision } from '../../lsm/row-key.js';
+import type { TableOptions } from '../../lsm/table/table-builder.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
 import type { SyncDisk } from '../../ports/disk.js';
 import { parentDirectory } from '../file-io.js';
@@ -12,6 +13,7 @@ export interface FlushInput {
   readonly buffer: SharedArrayBuffer;
   readonly fileNumber: number;
   readonly path: string;
+  readonly table: Partial<TableOptions>;
   /** Durable history floor: what it hides need not be written at all. */
   readonly floor: Revision;
   readonly liveReplicas: readonly number[];
@@ -28,7 +30,7 @@ export function runFlush(disk: SyncDisk, input: FlushInput): FlushOutput {
   cursor.seekToFirst();
   let writer: TableWriter | null = null;
   try {
-    mergeInto(cursor, () => (writer = new TableWriter(disk, input.path, input.fileNumber)).builder, {
+    mergeInto(cursor, () => (writer = new TableWriter(disk, input.path, input.fileNumber, input.table)).builder, {
       floor: input.floor,
       liveReplicas: new Set(input.liveReplicas),
       olderRows: ANY_ROW_MAY_BE_OLDER,

@@ -1,5 +1,5 @@
 import { REVISION_TRAILER_BYTES } from '../../lsm/row-key.js';
-import { TableBuilder, type FinishedTable } from '../../lsm/table/table-builder.js';
+import { TableBuilder, type FinishedTable, type TableOptions } from '../../lsm/table/table-builder.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
 import type { SyncDisk, SyncFile } from '../../ports/disk.js';
 import { writeFullySync } from '../file-io.js';
@@ -16,10 +16,10 @@ export class TableWriter {
   #buffered = 0;
   #written = 0;
 
-  constructor(disk: SyncDisk, path: string, fileNumber: number) {
+  constructor(disk: SyncDisk, path: string, fileNumber: number, options: Partial<TableOptions>) {
     this.#fileNumber = fileNumber;
     this.#file = disk.open(path, 'create');
-    this.builder = new TableBuilder(fileNumber, {}, (bytes) => this.#take(bytes));
+    this.builder = new TableBuilder(fileNumber, options, (bytes) => this.#take(bytes));
   }
 
   /** Writes what is left. The table must have an entry. */

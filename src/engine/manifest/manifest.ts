@@ -85,7 +85,10 @@ export class Manifest {
    * after a crash, and the next append takes its place.
    */
   async append(edit: VersionEdit, after: Version): Promise<void> {
-    const record = encodeRecord(this.#number, this.#end, encodeEdit(edit));
+    const bytes = encodeEdit(edit);
+    // Nothing to remember: two callers may have asked for what the first edit did already.
+    if (bytes.length === 0) return;
+    const record = encodeRecord(this.#number, this.#end, bytes);
     await writeFully(this.#file, record, this.#end);
     await this.#file.sync();
     const slot = { sequence: this.#sequence + 1, durableEnd: this.#end + record.length };

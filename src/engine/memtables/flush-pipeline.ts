@@ -1,3 +1,4 @@
+import type { TableOptions } from '../../lsm/table/table-builder.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
 import type { Version } from '../../lsm/version/version.js';
 import type { GroupState } from '../../lsm/version/version-edit.js';
@@ -25,6 +26,7 @@ export interface FlushContext {
   readonly retry: Retry;
   /** Int32: above 0 while a flush waits; compaction slices end early then. */
   readonly flushesWaiting: SharedArrayBuffer;
+  readonly table: Partial<TableOptions>;
   readonly onInstalled: (captured: CapturedState) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -96,7 +98,7 @@ export class FlushPipeline {
   }
 
   #writeTable(held: HeldMemtable): Promise<TableFile | null> {
-    const { versions, store, executor, retry } = this.#context;
+    const { versions, store, executor, retry, table } = this.#context;
     return retry.run('flush', async () => {
       // A new number for each attempt: a worker that was given up may have left a file.
       const fileNumber = await versions.allocateFileNumber();
@@ -105,6 +107,7 @@ export class FlushPipeline {
         buffer: held.memtable.buffer,
         fileNumber,
         path: store.path(fileNumber),
+        table,
         floor: version.historyFloor,
         liveReplicas: [...version.liveReplicas],
       };

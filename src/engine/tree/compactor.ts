@@ -1,3 +1,4 @@
+import type { TableOptions } from '../../lsm/table/table-builder.js';
 import type { Compaction, CompactionLimits } from '../../lsm/compaction/picker.js';
 import { deadTables, pickCompaction, pickFromLevel, planRewrite } from '../../lsm/compaction/picker.js';
 import { rangesOf } from '../../lsm/compaction/older-rows.js';
@@ -23,6 +24,7 @@ export interface CompactorContext {
   readonly tablesDirectory: string;
   readonly limits: CompactionLimits;
   readonly targetTableBytes: number;
+  readonly table: Partial<TableOptions>;
   readonly flushesWaiting: SharedArrayBuffer;
   /** False: nothing is compacted without `compactAll`. */
   readonly automatic: boolean;
@@ -186,7 +188,7 @@ export class Compactor {
   }
 
   #sliceBase(view: TreeView, compaction: Compaction): SliceBase {
-    const { store, targetTableBytes, flushesWaiting } = this.#context;
+    const { store, table, targetTableBytes, flushesWaiting } = this.#context;
     const { version } = view;
     const inputs = [...compaction.inputs, ...compaction.outputInputs];
     const smallest = inputs.map((table) => table.smallestRow).reduce((a, b) => (compareBytes(a, b) <= 0 ? a : b));
@@ -201,6 +203,7 @@ export class Compactor {
       overlapping: compaction.level === 0 ? compaction.inputs.map(name) : [],
       sorted: levels.filter((tables) => tables.length > 0).map((tables) => tables.map(name)),
       targetBytes: targetTableBytes,
+      table,
       floor: version.historyFloor,
       liveReplicas: [...version.liveReplicas],
       olderRows,
