@@ -46,6 +46,8 @@ export class MemoryService implements Service {
   /** When set, every write fails with it. */
   writeError: CairnError | null = null;
   openScans = 0;
+  /** Items that scans have given out. */
+  scannedItems = 0;
   /** Reads below it are refused as gone. */
   historyFloor = 0;
   /** The time that decides what has expired; a test moves it. */
@@ -123,7 +125,7 @@ export class MemoryService implements Service {
     rows.sort((a, b) => compareBytes(a.key, b.key));
     if (options.reverse) rows.reverse();
     this.openScans++;
-    return new MemoryScan(rows, options.keysOnly, revision, () => this.openScans--);
+    return new MemoryScan(rows, options.keysOnly, revision, (items) => (this.scannedItems += items), () => this.openScans--);
   }
 
   readiness(): Readiness {
@@ -210,14 +212,16 @@ class MemoryScan implements Scan {
   readonly revision: number;
   readonly #rows: readonly Row[];
   readonly #keysOnly: boolean;
+  readonly #onItems: (items: number) => void;
   readonly #onClose: () => void;
   #at = 0;
   #closed = false;
 
-  constructor(rows: readonly Row[], keysOnly: boolean, revision: number, onClose: () => void) {
+  constructor(rows: readonly Row[], keysOnly: boolean, revision: number, onItems: (items: number) => void, onClose: () => void) {
     this.#rows = rows;
     this.#keysOnly = keysOnly;
     this.revision = revision;
+    this.#onItems = onItems;
     this.#onClose = onClose;
   }
 
@@ -233,6 +237,7 @@ class MemoryScan implements Scan {
       items.push(this.#keysOnly ? { ...version, key, value: new Uint8Array(0) } : { ...version, key });
       bytes += key.length + version.value.length;
     }
+    this.#onItems(items.length);
     return items;
   }
 

@@ -1,12 +1,14 @@
 import { CairnError } from '../../base/errors.js';
 import type { Exchange } from './exchange.js';
 
-/** What is read and dropped beyond the limit so that the client, still sending, gets to see the 413 instead of a reset. */
+/** Of a body without a length, what is read and dropped beyond the limit before the connection is cut. */
 const MAX_DROPPED_BYTES = 16 << 20;
 
 /**
  * Collects the body of a request and hands it to `use`, for the time of that call only. Bodies of one chunk are not copied. A
- * body over `limitBytes` is answered with 413. What throws in `use` becomes the answer.
+ * body over `limitBytes` is answered with 413, at once when it declares its length; the library drops what still comes.
+ * The connection stays open for that: closing it would reset it, and the client, still sending, might never see
+ * the answer. What throws in `use` becomes the answer.
  */
 export function readBody(
   exchange: Exchange,
@@ -14,8 +16,8 @@ export function readBody(
   declaredBytes: number,
   use: (body: Uint8Array) => void,
 ): void {
-  if (declaredBytes > limitBytes + MAX_DROPPED_BYTES) {
-    exchange.fail(tooLarge(limitBytes, declaredBytes), true);
+  if (declaredBytes > limitBytes) {
+    exchange.fail(tooLarge(limitBytes, declaredBytes));
     return;
   }
   let collected: Uint8Array | null = null;
@@ -27,7 +29,7 @@ export function readBody(
     if (received > limitBytes) {
       collected = null;
       if (isLast) exchange.fail(tooLarge(limitBytes, received));
-      else if (received > limitBytes + MAX_DROPPED_BYTES) exchange.fail(tooLarge(limitBytes, declaredBytes), true);
+      else if (received > limitBytes + MAX_DROPPED_BYTES) exchange.fail(tooLarge(limitBytes, -1), true);
       return;
     }
     if (isLast && before === 0) {
