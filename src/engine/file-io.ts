@@ -107,16 +107,22 @@ export function replaceFileSync(disk: SyncDisk, path: string, temporaryPath: str
 }
 
 /**
- * Makes the directory and its missing parents, and their names durable. The directory's own name is synced also when
- * it exists already: the process that made it may have been killed before it synced it.
+ * Makes the directory and its missing parents, and their names durable: one level at a time, so that only the lowest level
+ * found can have a name that is not durable (the process that made it may have been killed before it synced it). That one is
+ * synced too.
  */
 export function makeDirectoryDurablySync(disk: SyncDisk, directory: string): void {
-  const made = [directory];
-  for (let parent = parentDirectory(directory); !disk.exists(parent); parent = parentDirectory(parent)) {
-    made.push(parent);
+  const missing: string[] = [];
+  let level = directory;
+  while (!disk.exists(level)) {
+    missing.push(level);
+    level = parentDirectory(level);
   }
-  disk.makeDirectory(directory);
-  for (const path of made.reverse()) disk.syncDirectory(parentDirectory(path));
+  disk.syncDirectory(parentDirectory(level));
+  for (const path of missing.reverse()) {
+    disk.makeDirectory(path);
+    disk.syncDirectory(parentDirectory(path));
+  }
 }
 
 /** The directory that holds the name: `a` for `a/b` and for `a/b/`, `.` for `a`, `/` for `/a`. */

@@ -2,6 +2,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { tryLock } from 'fs-native-extensions';
 import { CairnError } from '../base/errors.js';
+import { makeDirectoryDurablySync } from '../engine/file-io.js';
+import { NodeSyncDisk } from './node-disk.js';
 
 const LOCK_FILE = 'LOCK';
 /** A process id and a newline; whatever is longer was not written by Cairn. */
@@ -18,12 +20,12 @@ export class DataDirectoryLock {
     this.#descriptor = descriptor;
   }
 
-  /** Makes the directory if need be. A `configuration` error when another process holds it. */
+  /** Makes the directory, durably, if need be. A `configuration` error when another process holds it. */
   static acquire(directory: string): DataDirectoryLock {
     const file = path.join(directory, LOCK_FILE);
     let descriptor: number;
     try {
-      fs.mkdirSync(directory, { recursive: true, mode: 0o750 });
+      makeDirectoryDurablySync(new NodeSyncDisk(), directory);
       descriptor = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o640);
     } catch (error) {
       const { message } = error as Error;

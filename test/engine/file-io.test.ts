@@ -78,6 +78,26 @@ test('LSM rule 3: a new file is durable with its name when the call returns', as
   }
 });
 
+test('LSM rule 3: directories are durable after the call, also when an earlier process was killed while it made them', () => {
+  for (let at = 1; at <= 8; at++) {
+    for (let seed = 0; seed < SEEDS; seed++) {
+      let disk = new SimDisk({ prng: new Prng(seed) });
+      let left = at;
+      disk.onOperation = (operation) => {
+        if (isMutation(operation) && --left === 0) disk.powerOff();
+      };
+      try {
+        makeDirectoryDurablySync(disk.blocking, '/a/b/c');
+      } catch (error) {
+        assert.ok(error instanceof PowerLoss);
+      }
+      disk = disk.processExit();
+      makeDirectoryDurablySync(disk.blocking, '/a/b/c');
+      assert.equal(disk.crash(new Prng(seed)).blocking.exists('/a/b/c'), true);
+    }
+  }
+});
+
 test('a replaced file holds the old content or the new, whichever operation a crash hits', () => {
   const seen = new Set<string>();
   const count = (() => {
