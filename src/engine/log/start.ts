@@ -8,13 +8,6 @@ import {
   checksumSeed,
   finishRecord,
   FIRST_RECORD_OFFSET,
-  ITEM_ENTRY,
-  ITEM_HEADER_BYTES,
-  itemGroup,
-  itemIndex,
-  itemPayloadBytes,
-  itemReplicaId,
-  itemType,
   LOG_ID_BYTES,
   moveRecord,
   RECORD_HEADER_BYTES,
@@ -23,7 +16,7 @@ import {
   writeSegmentHeader,
 } from './format.js';
 import { type LogRecoverySink, type RecoveredLog, recoverSegments } from './recovery.js';
-import { type HardState, Segment } from './segment.js';
+import { Segment } from './segment.js';
 import { makeSpareSync } from './spares.js';
 
 export interface StartedLog extends Omit<RecoveredLog, 'unstated' | 'unstatedStart'> {
@@ -148,7 +141,10 @@ function beginSegment(options: StartOptions, files: LogFiles, recovered: Recover
   return segment;
 }
 
-/** Room for the header, then the unstated records as records of the segment. */
+/**
+ * Room for the header, then the unstated records as records of the segment. The previous segment goes on to count as the
+ * one that holds their entries: it is released first, and only when they are flushed.
+ */
 function copyRecords(recovered: RecoveredLog, segment: Segment, seed: number): Uint8Array<ArrayBuffer> {
   const { unstated } = recovered;
   const bytes = new Uint8Array(FIRST_RECORD_OFFSET + unstated.length);
@@ -160,26 +156,11 @@ function copyRecords(recovered: RecoveredLog, segment: Segment, seed: number): U
       bytes.set(unstated.subarray(from, from + recordBytes), at);
       moveRecord(bytes, at, segment.number, at);
       finishRecord(bytes, at, at, seed);
-      noteItems(bytes, at, segment, recovered.hardStates);
       segment.end = alignUp(at + recordBytes);
     }
     from = alignUp(from + recordBytes);
   }
   return bytes.subarray(0, segment.end);
-}
-
-function noteItems(bytes: Uint8Array, recordAt: number, segment: Segment, hardStates: Map<number, HardState>): void {
-  let at = recordAt + RECORD_HEADER_BYTES;
-  for (let i = recordItemCount(bytes, recordAt); i > 0; i--) {
-    const group = itemGroup(bytes, at);
-    if (itemType(bytes, at) === ITEM_ENTRY) {
-      segment.noteEntry(group, itemReplicaId(bytes, at), itemIndex(bytes, at));
-    } else {
-      // The copies come in order, so the newest of a group among them is its newest.
-      hardStates.set(group, { ...hardStates.get(group)!, segment: segment.number });
-    }
-    at += ITEM_HEADER_BYTES + itemPayloadBytes(bytes, at);
-  }
 }
 
 /** The path of a file that becomes the new segment: a spare, a new one, or on a full disk the reserve. */
