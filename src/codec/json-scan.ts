@@ -158,7 +158,8 @@ export class JsonScanner {
       if (byte === QUOTE) {
         at = this.#string(at + 1);
       } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-        if (++depth > MAX_JSON_DEPTH) this.#refuse(at, `at most ${MAX_JSON_DEPTH} nested arrays and objects`, 'one more');
+        if (++depth > MAX_JSON_DEPTH)
+          this.#refuse(at, `at most ${MAX_JSON_DEPTH} nested arrays and objects`, 'one more');
         at = this.#skipWhiteSpace(at + 1);
         if (byte === OPEN_BRACE) {
           containers[depth] = IN_OBJECT;
@@ -366,7 +367,9 @@ export class JsonScanner {
   #refuse(at: number, expected: string, found?: string): never {
     const offset = at - this.#textStart;
     const what = found ?? describeByte(this.#byte(at));
-    throw new CairnError('invalid_json', `offset ${offset}: expected ${expected}, found ${what}`, { extra: { offset } });
+    throw new CairnError('invalid_json', `offset ${offset}: expected ${expected}, found ${what}`, {
+      extra: { offset },
+    });
   }
 }
 

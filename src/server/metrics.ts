@@ -1,7 +1,17 @@
 import { Counter, Gauge, Registry, type Metric } from 'prom-client';
 import type { LocalNode } from '../cluster/local-node.js';
 
-export const ROUTES = ['get', 'put', 'delete', 'batch', 'batch_get', 'batch_delete', 'range', 'other', 'management'] as const;
+export const ROUTES = [
+  'get',
+  'put',
+  'delete',
+  'batch',
+  'batch_get',
+  'batch_delete',
+  'range',
+  'other',
+  'management',
+] as const;
 export type Route = (typeof ROUTES)[number];
 
 export const ROUTE_GET = 0;
@@ -60,9 +70,14 @@ export class Metrics {
     this.#histogram('cairn_log_write_duration_seconds', 'Synced writes of the write-ahead log', () => [
       [{}, this.#logWrites],
     ]);
-    this.counter('cairn_log_written_bytes_total', 'Bytes written to the write-ahead log', [], () => single(this.#logBytes));
-    this.counter('cairn_log_records_total', 'Records written to the write-ahead log; with the count of writes, the batch size', [], () =>
-      single(this.#logRecords),
+    this.counter('cairn_log_written_bytes_total', 'Bytes written to the write-ahead log', [], () =>
+      single(this.#logBytes),
+    );
+    this.counter(
+      'cairn_log_records_total',
+      'Records written to the write-ahead log; with the count of writes, the batch size',
+      [],
+      () => single(this.#logRecords),
     );
   }
 
@@ -104,7 +119,11 @@ export class Metrics {
     count('cairn_compactions_total', 'Compactions finished', () => engine.stats().compactions);
     read('cairn_compaction_running', '1 while a compaction runs', () => Number(engine.stats().compactionRunning));
     count('cairn_compaction_read_bytes_total', 'Bytes read by compactions', () => engine.stats().compactionReadBytes);
-    count('cairn_compaction_written_bytes_total', 'Bytes written by compactions', () => engine.stats().compactionWrittenBytes);
+    count(
+      'cairn_compaction_written_bytes_total',
+      'Bytes written by compactions',
+      () => engine.stats().compactionWrittenBytes,
+    );
     read('cairn_block_cache_bytes', 'Bytes in the block cache', () => engine.stats().blockCacheBytes);
     count('cairn_block_cache_hits_total', 'Block reads answered by the cache', () => engine.stats().blockCacheHits);
     count('cairn_block_cache_misses_total', 'Block reads that went to the disk', () => engine.stats().blockCacheMisses);

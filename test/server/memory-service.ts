@@ -125,11 +125,20 @@ export class MemoryService implements Service {
     rows.sort((a, b) => compareBytes(a.key, b.key));
     if (options.reverse) rows.reverse();
     this.openScans++;
-    return new MemoryScan(rows, options.keysOnly, revision, (items) => (this.scannedItems += items), () => this.openScans--);
+    return new MemoryScan(
+      rows,
+      options.keysOnly,
+      revision,
+      (items) => (this.scannedItems += items),
+      () => this.openScans--,
+    );
   }
 
   readiness(): Readiness {
-    return { ready: this.ready, checks: [{ name: 'serving', ok: this.ready, detail: this.ready ? 'serving' : 'draining' }] };
+    return {
+      ready: this.ready,
+      checks: [{ name: 'serving', ok: this.ready, detail: this.ready ? 'serving' : 'draining' }],
+    };
   }
 
   status(): NodeStatus {
@@ -155,16 +164,22 @@ export class MemoryService implements Service {
   #check(options: ReadOptions): void {
     if (options.at > this.#revision) throw new CairnError('invalid_request', `revision ${options.at} is in the future`);
     if (options.at === 0 || options.at >= this.historyFloor) return;
-    throw new CairnError('history_gone', `revision ${options.at} is gone`, { extra: { minRevision: this.historyFloor } });
+    throw new CairnError('history_gone', `revision ${options.at} is gone`, {
+      extra: { minRevision: this.historyFloor },
+    });
   }
 
   #conditionError(key: Uint8Array, condition: Condition | null): CairnError | null {
     const revision = this.#latest(key)?.revision ?? 0;
     const { revisions, exists, absent } = condition ?? {};
     const holds =
-      (revisions === undefined || revisions.includes(revision)) && (!exists || revision > 0) && (!absent || revision === 0);
+      (revisions === undefined || revisions.includes(revision)) &&
+      (!exists || revision > 0) &&
+      (!absent || revision === 0);
     if (holds) return null;
-    return new CairnError('precondition_failed', `the current revision is ${revision}`, { extra: { currentRevision: revision } });
+    return new CairnError('precondition_failed', `the current revision is ${revision}`, {
+      extra: { currentRevision: revision },
+    });
   }
 
   #store(key: Uint8Array, value: Uint8Array, contentType: string, ttlSeconds: number): void {
@@ -191,7 +206,8 @@ export class MemoryService implements Service {
 
   #versionAt(key: Uint8Array, at: number): StoredVersion | null {
     const revision = at === 0 ? this.#revision : at;
-    const version = this.#rows.get(name(key))?.versions.findLast((entry) => entry.revision <= revision)?.version ?? null;
+    const version =
+      this.#rows.get(name(key))?.versions.findLast((entry) => entry.revision <= revision)?.version ?? null;
     return version === null || (version.expiresAtMs !== 0 && version.expiresAtMs <= this.nowMs) ? null : version;
   }
 
@@ -217,7 +233,13 @@ class MemoryScan implements Scan {
   #at = 0;
   #closed = false;
 
-  constructor(rows: readonly Row[], keysOnly: boolean, revision: number, onItems: (items: number) => void, onClose: () => void) {
+  constructor(
+    rows: readonly Row[],
+    keysOnly: boolean,
+    revision: number,
+    onItems: (items: number) => void,
+    onClose: () => void,
+  ) {
     this.#rows = rows;
     this.#keysOnly = keysOnly;
     this.revision = revision;

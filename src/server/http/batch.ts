@@ -146,7 +146,6 @@ async function read(exchange: Exchange, entries: readonly Entry[], at: number, i
       continue;
     }
     if (next === versions.length) {
-      // oxlint-disable-next-line no-await-in-loop -- one chunk after the other bounds the memory
       const result = await context.service.multiGet(keys.slice(asked, asked + READ_CHUNK_KEYS), { at: instant });
       if (!exchange.isOpen) return;
       asked += READ_CHUNK_KEYS;
@@ -206,7 +205,8 @@ function readKeys(context: HttpContext, body: Uint8Array): Entry[] {
 
 /** The results are an object, so a key can stand in it once. */
 function claim(seen: Set<string>, key: string): void {
-  if (seen.has(key)) throw new CairnError('invalid_request', `expected each key once, found ${JSON.stringify(key)} twice`);
+  if (seen.has(key))
+    throw new CairnError('invalid_request', `expected each key once, found ${JSON.stringify(key)} twice`);
   seen.add(key);
   if (seen.size > MAX_BATCH_KEYS) {
     throw new CairnError('too_large', `expected at most ${MAX_BATCH_KEYS} keys in a batch, found more`, {

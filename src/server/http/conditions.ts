@@ -37,7 +37,10 @@ function entityTags(header: string, name: string): { isWeak: boolean; opaque: st
   while (ENTITY_TAG.lastIndex < header.length) {
     const match = ENTITY_TAG.exec(header);
     if (match === null) {
-      throw new CairnError('invalid_request', `${name}: expected * or a list of revisions in double quotes, found ${header}`);
+      throw new CairnError(
+        'invalid_request',
+        `${name}: expected * or a list of revisions in double quotes, found ${header}`,
+      );
     }
     tags.push({ isWeak: match[1] !== undefined, opaque: match[2]! });
   }

@@ -74,14 +74,35 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   app.options('/api/v1/kv/*', guarded(context, answerOptions(context, KEY_METHODS)));
   app.options('/*', guarded(context, answerOptions(context, 'GET, HEAD, POST, OPTIONS')));
 
-  app.patch('/api/v1/kv/*', answerWithProblem(context, () => notImplemented('PATCH')));
-  app.post('/api/v1/kv/txn', answerWithProblem(context, () => notImplemented('POST /api/v1/kv/txn')));
-  app.any('/api/v1/watch', answerWithProblem(context, () => notImplemented('/api/v1/watch')));
-  app.any('/api/v1/schemas', answerWithProblem(context, () => notImplemented('/api/v1/schemas')));
-  app.any('/api/v1/schemas/*', answerWithProblem(context, () => notImplemented('/api/v1/schemas')));
+  app.patch(
+    '/api/v1/kv/*',
+    answerWithProblem(context, () => notImplemented('PATCH')),
+  );
+  app.post(
+    '/api/v1/kv/txn',
+    answerWithProblem(context, () => notImplemented('POST /api/v1/kv/txn')),
+  );
+  app.any(
+    '/api/v1/watch',
+    answerWithProblem(context, () => notImplemented('/api/v1/watch')),
+  );
+  app.any(
+    '/api/v1/schemas',
+    answerWithProblem(context, () => notImplemented('/api/v1/schemas')),
+  );
+  app.any(
+    '/api/v1/schemas/*',
+    answerWithProblem(context, () => notImplemented('/api/v1/schemas')),
+  );
 
-  app.any('/api/v1/kv/*', answerWithProblem(context, (method, path) => methodNotAllowed(method, path)));
-  app.any('/*', answerWithProblem(context, (method, path) => routeNotFound(method, path)));
+  app.any(
+    '/api/v1/kv/*',
+    answerWithProblem(context, (method, path) => methodNotAllowed(method, path)),
+  );
+  app.any(
+    '/*',
+    answerWithProblem(context, (method, path) => routeNotFound(method, path)),
+  );
 
   const socket = await listen(uws, app, options.host, options.port);
   let isListening = true;
@@ -115,9 +136,14 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 function methodNotAllowed(method: string, path: string): CairnError {
   const isBatch = /^\/api\/v1\/kv\/(?:batch(?:\/get|\/delete)?|txn)$/.test(path);
   const allow = isBatch ? `${KEY_METHODS}, POST` : KEY_METHODS;
-  return new CairnError('method_not_allowed', `${path}: expected one of ${allow}; found ${method}`, { extra: { allow } });
+  return new CairnError('method_not_allowed', `${path}: expected one of ${allow}; found ${method}`, {
+    extra: { allow },
+  });
 }
 
 function routeNotFound(method: string, path: string): CairnError {
-  return new CairnError('route_not_found', `there is no route ${method} ${path.slice(0, 100)}; keys are under /api/v1/kv/`);
+  return new CairnError(
+    'route_not_found',
+    `there is no route ${method} ${path.slice(0, 100)}; keys are under /api/v1/kv/`,
+  );
 }

@@ -108,7 +108,10 @@ function envelopeMember(scanner: JsonScanner, body: Uint8Array): 'value' | 'ttl'
   const name = scanner.name();
   // The same names, written with escapes.
   if (name === 'value' || name === 'ttl') return name;
-  throw new CairnError('invalid_request', `the body: expected members "value" and "ttl", found ${JSON.stringify(name)}`);
+  throw new CairnError(
+    'invalid_request',
+    `the body: expected members "value" and "ttl", found ${JSON.stringify(name)}`,
+  );
 }
 
 function nameIs(scanner: JsonScanner, body: Uint8Array, name: Uint8Array): boolean {

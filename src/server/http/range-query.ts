@@ -82,7 +82,10 @@ function boundary(query: Query, name: string): Uint8Array {
   if (text === undefined) return EMPTY;
   const bytes = keyBytes(text);
   if (bytes.length > MAX_USER_KEY_BYTES) {
-    throw new CairnError('invalid_request', `${name}: expected at most ${MAX_USER_KEY_BYTES} bytes, found ${bytes.length}`);
+    throw new CairnError(
+      'invalid_request',
+      `${name}: expected at most ${MAX_USER_KEY_BYTES} bytes, found ${bytes.length}`,
+    );
   }
   return bytes;
 }

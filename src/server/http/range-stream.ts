@@ -54,7 +54,6 @@ export async function streamRange(exchange: Exchange, range: RangeRequest, scan:
 
   try {
     while (!scan.done && count < limit) {
-      // oxlint-disable-next-line no-await-in-loop -- a scan goes on where it stopped
       const items = await scan.next(Math.min(CHUNK_ITEMS, limit - count), CHUNK_BYTES);
       if (!exchange.isOpen) return;
       for (const item of items) {
@@ -64,7 +63,6 @@ export async function streamRange(exchange: Exchange, range: RangeRequest, scan:
       }
       if (writer.length < CHUNK_BYTES / 2) continue;
       if (!send(false)) {
-        // oxlint-disable-next-line no-await-in-loop -- back-pressure
         await new Promise<void>((resolve) => {
           wake = resolve;
         });

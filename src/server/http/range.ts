@@ -16,7 +16,12 @@ const MAX_PAGE_BYTES = 4 << 20;
 export const RANGE_PATH = '/api/v1/kv/range';
 
 /** GET and HEAD of /api/v1/kv/range; without any parameter that is the key named "range". */
-export function handleRange(context: HttpContext, response: HttpResponse, request: HttpRequest, headOnly: boolean): void {
+export function handleRange(
+  context: HttpContext,
+  response: HttpResponse,
+  request: HttpRequest,
+  headOnly: boolean,
+): void {
   const queryText = request.getQuery();
   if (queryText === undefined || queryText === '' || !namesRangeParameter(queryText)) {
     handleGet(context, response, request, headOnly);
@@ -71,7 +76,6 @@ async function answerPage(exchange: Exchange, range: RangeRequest, scan: Scan): 
   let lastKey: Uint8Array | null = null;
   let isCut = false;
   while (!isCut && !scan.done && count < range.limit && writer.length < MAX_PAGE_BYTES) {
-    // oxlint-disable-next-line no-await-in-loop -- a scan goes on where it stopped
     const items = await scan.next(range.limit - count, MAX_PAGE_BYTES - writer.length);
     if (!exchange.isOpen) return;
     for (const item of items) {

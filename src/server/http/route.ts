@@ -38,7 +38,10 @@ export function answerOptions(context: HttpContext, allow: string): RouteHandler
   return (response, request) => {
     const target = otherTarget(context, response, request);
     let headers = `${allow}${context.dataHeaders(-1)}${target.cors}`;
-    if (target.cors.includes('Access-Control-Allow-Origin') && request.getHeader('access-control-request-method') !== '') {
+    if (
+      target.cors.includes('Access-Control-Allow-Origin') &&
+      request.getHeader('access-control-request-method') !== ''
+    ) {
       headers +=
         `\r\nAccess-Control-Allow-Methods: ${allow}, POST` +
         '\r\nAccess-Control-Allow-Headers: Content-Type, If-Match, If-None-Match, Accept' +

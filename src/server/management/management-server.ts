@@ -44,7 +44,10 @@ export async function startManagementServer(options: ManagementServerOptions): P
   const get = (path: string, handler: RouteHandler): void => {
     app.get(path, guarded(context, handler));
     app.head(path, guarded(context, handler));
-    app.any(path, answerWithProblem(context, (method) => methodNotAllowed(path, method, 'GET, HEAD')));
+    app.any(
+      path,
+      answerWithProblem(context, (method) => methodNotAllowed(path, method, 'GET, HEAD')),
+    );
   };
   get('/livez', (response, request) =>
     writeAnswer(target(context, response, request), 200, 'application/json', '{"status":"live"}', false),
@@ -77,12 +80,18 @@ export async function startManagementServer(options: ManagementServerOptions): P
     const exchange = new Exchange(context, response, request, ROUTE_MANAGEMENT, false);
     compact(options, exchange);
   });
-  app.any('/api/v1/compact', answerWithProblem(context, (method) => methodNotAllowed('/api/v1/compact', method, 'POST')));
+  app.any(
+    '/api/v1/compact',
+    answerWithProblem(context, (method) => methodNotAllowed('/api/v1/compact', method, 'POST')),
+  );
   app.any(
     '/*',
     answerWithProblem(context, (method, path) => {
       const routes = '/livez, /readyz, /metrics, /openapi.json, /api/v1/cluster, POST /api/v1/compact';
-      return new CairnError('route_not_found', `there is no route ${method} ${path.slice(0, 100)}; there are ${routes}`);
+      return new CairnError(
+        'route_not_found',
+        `there is no route ${method} ${path.slice(0, 100)}; there are ${routes}`,
+      );
     }),
   );
 
@@ -119,5 +128,7 @@ function compact(options: ManagementServerOptions, exchange: Exchange): void {
 }
 
 function methodNotAllowed(path: string, method: string, allow: string): CairnError {
-  return new CairnError('method_not_allowed', `${path}: expected one of ${allow}; found ${method}`, { extra: { allow } });
+  return new CairnError('method_not_allowed', `${path}: expected one of ${allow}; found ${method}`, {
+    extra: { allow },
+  });
 }

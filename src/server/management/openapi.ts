@@ -56,7 +56,10 @@ const CONSISTENCY = parameter('consistency', 'stale answers carry X-Cairn-Stalen
   default: 'linearizable',
 });
 const IF_MATCH = header('If-Match', 'a list of revisions in double quotes, or * for "exists"');
-const IF_NONE_MATCH = header('If-None-Match', '* on a write: only when absent; a revision on a read: 304 when unchanged');
+const IF_NONE_MATCH = header(
+  'If-None-Match',
+  '* on a write: only when absent; a revision on a read: 304 when unchanged',
+);
 
 const WRITE_PROBLEMS: Schema = {
   400: problem('invalid_request, invalid_key, invalid_json'),
@@ -72,9 +75,10 @@ const READ_PROBLEMS: Schema = {
   410: problem('history_gone, with minRevision'),
 };
 
-const item = object({ key: string, keyBase64: string, value: {}, valueBase64: string, contentType: string, revision, expiresAt: string }, [
-  'revision',
-]);
+const item = object(
+  { key: string, keyBase64: string, value: {}, valueBase64: string, contentType: string, revision, expiresAt: string },
+  ['revision'],
+);
 const keyList: Schema = { required: true, content: json(object({ keys: array(string) })) };
 const results = (member: Schema): Schema => object({ results: { type: 'object', additionalProperties: member } });
 const status = (name: string): Schema => object({ status: { const: name } });
@@ -84,10 +88,14 @@ export const OPENAPI: Schema = {
   info: {
     title: 'Cairn',
     version: '1',
-    description: 'A distributed JSON key/value store. Paths under /api/v1/kv are on the public port, the others on the management port.',
+    description:
+      'A distributed JSON key/value store. Paths under /api/v1/kv are on the public port, the others on the management port.',
     license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
   },
-  tags: [{ name: 'data', description: 'public port' }, { name: 'management', description: 'management port' }],
+  tags: [
+    { name: 'data', description: 'public port' },
+    { name: 'management', description: 'management port' },
+  ],
   paths: {
     '/api/v1/kv/{key}': {
       parameters: [KEY_PARAMETER],
@@ -112,7 +120,10 @@ export const OPENAPI: Schema = {
         tags: ['data'],
         operationId: 'head',
         parameters: [AT, CONSISTENCY, IF_NONE_MATCH],
-        responses: { 200: { description: 'as GET, without the body', headers: DATA_HEADERS }, 404: { description: 'absent' } },
+        responses: {
+          200: { description: 'as GET, without the body', headers: DATA_HEADERS },
+          404: { description: 'absent' },
+        },
       },
       put: {
         tags: ['data'],
@@ -122,7 +133,9 @@ export const OPENAPI: Schema = {
           required: true,
           content: {
             ...json(
-              object({ value: {}, ttl: { type: 'number', minimum: 0.001, maximum: 1e9, description: 'seconds' } }, ['value']),
+              object({ value: {}, ttl: { type: 'number', minimum: 0.001, maximum: 1e9, description: 'seconds' } }, [
+                'value',
+              ]),
             ),
             '*/*': { schema: { description: 'any other content type: raw bytes' } },
           },
@@ -147,7 +160,11 @@ export const OPENAPI: Schema = {
         requestBody: { required: true, content: json({ type: 'object', maxProperties: 10_000 }) },
         responses: {
           200: ok('all stored', results(object({ revision })), LIST_HEADERS),
-          207: ok('some keys failed', results(object({ revision, error: { $ref: '#/components/schemas/Problem' } }, [])), LIST_HEADERS),
+          207: ok(
+            'some keys failed',
+            results(object({ revision, error: { $ref: '#/components/schemas/Problem' } }, [])),
+            LIST_HEADERS,
+          ),
           ...WRITE_PROBLEMS,
         },
       },
@@ -158,7 +175,10 @@ export const OPENAPI: Schema = {
         operationId: 'batchGet',
         parameters: [AT, CONSISTENCY],
         requestBody: keyList,
-        responses: { 200: ok('all read at one instant', results({ oneOf: [item, { type: 'null' }] }), LIST_HEADERS), ...READ_PROBLEMS },
+        responses: {
+          200: ok('all read at one instant', results({ oneOf: [item, { type: 'null' }] }), LIST_HEADERS),
+          ...READ_PROBLEMS,
+        },
       },
     },
     '/api/v1/kv/batch/delete': {
@@ -166,14 +186,18 @@ export const OPENAPI: Schema = {
         tags: ['data'],
         operationId: 'batchDelete',
         requestBody: keyList,
-        responses: { 200: ok('absent now', results(object({ deleted: boolean, revision })), LIST_HEADERS), ...WRITE_PROBLEMS },
+        responses: {
+          200: ok('absent now', results(object({ deleted: boolean, revision })), LIST_HEADERS),
+          ...WRITE_PROBLEMS,
+        },
       },
     },
     '/api/v1/kv/range': {
       get: {
         tags: ['data'],
         operationId: 'range',
-        description: '[startKey, endKey) in byte order at one instant; without any parameter this is the key named "range".',
+        description:
+          '[startKey, endKey) in byte order at one instant; without any parameter this is the key named "range".',
         parameters: [
           parameter('startKey', 'first key', string),
           parameter('endKey', 'first key after the range', string),
@@ -187,7 +211,8 @@ export const OPENAPI: Schema = {
         ],
         responses: {
           200: {
-            description: 'a page of at most 4 MiB; with Accept: application/x-ndjson a stream of all items, the last line {"done":true,"count","revision"}',
+            description:
+              'a page of at most 4 MiB; with Accept: application/x-ndjson a stream of all items, the last line {"done":true,"count","revision"}',
             headers: { ...LIST_HEADERS, Link: { schema: string, description: 'rel="next"' } },
             content: {
               ...json(object({ items: array(item), revision, cursor: string }, ['items', 'revision'])),
@@ -232,7 +257,12 @@ export const OPENAPI: Schema = {
           200: {
             description: 'nodes, partitions, leaders, lag, sizes',
             content: json(
-              object({ clusterId: string, revision, nodes: array({ type: 'object' }), partitions: array({ type: 'object' }) }),
+              object({
+                clusterId: string,
+                revision,
+                nodes: array({ type: 'object' }),
+                partitions: array({ type: 'object' }),
+              }),
             ),
           },
         },
@@ -243,7 +273,10 @@ export const OPENAPI: Schema = {
         tags: ['management'],
         operationId: 'compact',
         responses: {
-          200: { description: 'done', content: json(object({ compacted: { const: true }, durationMs: { type: 'integer' } })) },
+          200: {
+            description: 'done',
+            content: json(object({ compacted: { const: true }, durationMs: { type: 'integer' } })),
+          },
         },
       },
     },
@@ -257,7 +290,12 @@ export const OPENAPI: Schema = {
   },
   components: {
     schemas: {
-      Revision: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'instant of a write, and its ETag' },
+      Revision: {
+        type: 'integer',
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'instant of a write, and its ETag',
+      },
       Problem: {
         type: 'object',
         description: 'RFC 9457, with a stable code',

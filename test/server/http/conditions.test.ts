@@ -79,13 +79,28 @@ test('at= reads an old revision; the future is 400, what has gone is 410 with mi
   assert.equal(old.headers.get('etag'), `"${first}"`);
   assert.equal(((await old.json()) as { value: string }).value, 'old');
   assert.equal((await fetch(`/api/v1/kv/a?at=${first - 1}`)).status, 404);
-  for (const at of [`${second + 1}`, '99999999999999999999', '2200-01-01T00:00:00Z', 'yesterday', '2025-13-01T00:00:00Z', '', '-1', '1.5']) {
+  for (const at of [
+    `${second + 1}`,
+    '99999999999999999999',
+    '2200-01-01T00:00:00Z',
+    'yesterday',
+    '2025-13-01T00:00:00Z',
+    '',
+    '-1',
+    '1.5',
+  ]) {
     const response = await fetch(`/api/v1/kv/a?at=${at}`);
     assert.equal(response.status, 400, at);
     assert.equal((await problemOf(response))['code'], 'invalid_request');
   }
   service.historyFloor = second;
-  for (const at of [`${first}`, '0', '2025-01-01T00:00:00Z', '2025-01-01T01:00:00+01:00', '2024-06-01T00:00:00.5-02:00']) {
+  for (const at of [
+    `${first}`,
+    '0',
+    '2025-01-01T00:00:00Z',
+    '2025-01-01T01:00:00+01:00',
+    '2024-06-01T00:00:00.5-02:00',
+  ]) {
     const gone = await fetch(`/api/v1/kv/a?at=${at}`);
     assert.equal(gone.status, 410, at);
     const problem = await problemOf(gone);

@@ -25,12 +25,18 @@ async function opened(port: number): Promise<Socket> {
 
 test('Content-Length together with Transfer-Encoding is refused and the connection closed', async (t) => {
   const fixture = await startFixture(t);
-  for (const headers of ['Content-Length: 5\r\nTransfer-Encoding: chunked', 'Transfer-Encoding: chunked\r\nContent-Length: 5']) {
+  for (const headers of [
+    'Content-Length: 5\r\nTransfer-Encoding: chunked',
+    'Transfer-Encoding: chunked\r\nContent-Length: 5',
+  ]) {
     const request = `PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\n${headers}\r\n\r\n0\r\n\r\n${GET_A}`;
     const { text, closed } = await rawExchange(fixture.port, [request]);
     assert.ok(closed);
     // The older library closes without a word.
-    assert.deepEqual(statuses(text).filter((status) => status !== '400'), []);
+    assert.deepEqual(
+      statuses(text).filter((status) => status !== '400'),
+      [],
+    );
   }
   await stillServes(fixture);
 });
@@ -38,12 +44,23 @@ test('Content-Length together with Transfer-Encoding is refused and the connecti
 test('two lengths, a length that is no number and an unknown transfer coding are 400 and the connection is closed', async (t) => {
   const fixture = await startFixture(t);
   for (const method of ['PUT', 'GET', 'DELETE', 'POST']) {
-    for (const headers of ['Content-Length: 2\r\nContent-Length: 3', 'Content-Length: 2, 2', 'Content-Length: +2', 'Transfer-Encoding: gzip, chunked']) {
+    for (const headers of [
+      'Content-Length: 2\r\nContent-Length: 3',
+      'Content-Length: 2, 2',
+      'Content-Length: +2',
+      'Transfer-Encoding: gzip, chunked',
+    ]) {
       if (method === 'GET' && headers.startsWith('Transfer')) continue;
       const path = method === 'POST' ? '/api/v1/kv/batch' : '/api/v1/kv/a';
-      const { text, closed } = await rawExchange(fixture.port, [`${method} ${path} HTTP/1.1\r\nHost: x\r\n${headers}\r\n\r\n{}`]);
+      const { text, closed } = await rawExchange(fixture.port, [
+        `${method} ${path} HTTP/1.1\r\nHost: x\r\n${headers}\r\n\r\n{}`,
+      ]);
       assert.ok(closed, `${method} ${headers}`);
-      assert.deepEqual(statuses(text).filter((status) => status !== '400'), [], `${method} ${headers}`);
+      assert.deepEqual(
+        statuses(text).filter((status) => status !== '400'),
+        [],
+        `${method} ${headers}`,
+      );
     }
   }
   await stillServes(fixture);
@@ -51,9 +68,14 @@ test('two lengths, a length that is no number and an unknown transfer coding are
 
 test('headers of a megabyte, and garbage instead of a request, cost only their connection', async (t) => {
   const fixture = await startFixture(t);
-  const { text, closed } = await rawExchange(fixture.port, [`GET /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(1 << 20)}\r\n\r\n`]);
+  const { text, closed } = await rawExchange(fixture.port, [
+    `GET /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(1 << 20)}\r\n\r\n`,
+  ]);
   assert.ok(closed);
-  assert.deepEqual(statuses(text).filter((status) => status !== '431'), []);
+  assert.deepEqual(
+    statuses(text).filter((status) => status !== '431'),
+    [],
+  );
   const garbage = await opened(fixture.port);
   garbage.write(Buffer.from([0, 1, 2, 255, 13, 10, 13, 10]));
   await stillServes(fixture);
@@ -63,7 +85,13 @@ test('headers of a megabyte, and garbage instead of a request, cost only their c
 test('raw bytes in a path are taken as UTF-8, and refused when they are not', async (t) => {
   const fixture = await startFixture(t);
   const get = (path: Buffer): Promise<{ text: string }> =>
-    rawExchange(fixture.port, [Buffer.concat([Buffer.from('GET /api/v1/kv/'), path, Buffer.from(' HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')])]);
+    rawExchange(fixture.port, [
+      Buffer.concat([
+        Buffer.from('GET /api/v1/kv/'),
+        path,
+        Buffer.from(' HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'),
+      ]),
+    ]);
   await fixture.put('é', 1);
   assert.deepEqual(statuses((await get(Buffer.from('é'))).text), ['200']);
   assert.match((await get(Buffer.from([0xff, 0xfe]))).text, /400 Bad Request[^]*invalid_key/);
@@ -75,14 +103,19 @@ test('pipelined reads are answered in order', async (t) => {
   const revision = await fixture.put('a', 'one');
   await fixture.put('b', 'two');
   const requests = `${GET_A}${GET_A.replace('kv/a', 'kv/b')}${GET_A.replace('kv/a', 'kv/none')}${GET_A}`;
-  const { text } = await rawExchange(fixture.port, [requests], (soFar) => soFar.split(`"revision":${revision}}`).length === 3);
+  const { text } = await rawExchange(
+    fixture.port,
+    [requests],
+    (soFar) => soFar.split(`"revision":${revision}}`).length === 3,
+  );
   assert.deepEqual(statuses(text), ['200', '200', '404', '200']);
   assert.ok(text.indexOf('"one"') < text.indexOf('"two"'));
 });
 
 test('a request behind one that still waits never takes its answer', async (t) => {
   const fixture = await startFixture(t);
-  const put = 'PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"value":1}';
+  const put =
+    'PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"value":1}';
   const { text } = await rawExchange(fixture.port, [put + GET_A], (soFar) => statuses(soFar).length === 2);
   // uWebSockets closes such a connection; a library that queues would answer both, in order.
   if (statuses(text).length > 0) assert.match(text, /^HTTP\/1\.1 200 OK[^]*"revision":\d+\}/);
@@ -114,7 +147,7 @@ test('clients that leave before the answer, in the middle of a body or of a head
     if (i % 2 === 0) socket.resetAndDestroy();
     else socket.end();
   }
-  await Promise.all(sockets.map((socket) => (socket.closed ? null : once(socket.resume(), 'close'))));
+  await Promise.all(sockets.map(async (socket) => (socket.closed ? [] : once(socket.resume(), 'close'))));
   assert.equal((await fixture.fetch('/api/v1/kv/%zz')).status, 400);
   release();
   fixture.service.blocked = false;
@@ -126,10 +159,16 @@ test('a body over the limit is answered with 413 though the client sends all of 
   const fixture = await startFixture(t, { maxValueBytes: 1000 });
   const body = 'x'.repeat(2_000_000);
   const head = 'PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n';
-  const sized = await rawExchange(fixture.port, [`${head}Content-Length: ${body.length}\r\n\r\n`, body], (text) => text.includes('too_large'));
+  const sized = await rawExchange(fixture.port, [`${head}Content-Length: ${body.length}\r\n\r\n`, body], (text) =>
+    text.includes('too_large'),
+  );
   assert.deepEqual(statuses(sized.text), ['413']);
   const chunk = `${(100_000).toString(16)}\r\n${'x'.repeat(100_000)}\r\n`;
-  const chunked = await rawExchange(fixture.port, [`${head}Transfer-Encoding: chunked\r\n\r\n`, chunk.repeat(20), '0\r\n\r\n'], (text) => text.includes('too_large'));
+  const chunked = await rawExchange(
+    fixture.port,
+    [`${head}Transfer-Encoding: chunked\r\n\r\n`, chunk.repeat(20), '0\r\n\r\n'],
+    (text) => text.includes('too_large'),
+  );
   assert.deepEqual(statuses(chunked.text), ['413']);
   await stillServes(fixture);
 });
@@ -138,7 +177,9 @@ test('a body that says it is far over the limit is refused before it comes', asy
   const fixture = await startFixture(t, { maxValueBytes: 1000 });
   const head = 'PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: ';
   for (const length of ['900000000', '4294967296', '99999999999999']) {
-    const { text, closed } = await rawExchange(fixture.port, [`${head}${length}\r\n\r\n`, 'xxx'], (soFar) => soFar.includes('too_large'));
+    const { text, closed } = await rawExchange(fixture.port, [`${head}${length}\r\n\r\n`, 'xxx'], (soFar) =>
+      soFar.includes('too_large'),
+    );
     // The older library closes without a word at ten digits.
     if (!closed || length.length < 10) assert.deepEqual(statuses(text), ['413']);
   }
@@ -152,19 +193,38 @@ test('after a refused body the next request on the connection is read in the rig
   assert.deepEqual(statuses(text), ['413', '404']);
 });
 
+test('two hundred connections in the middle of a head or of a body keep nobody from being served', async (t) => {
+  const fixture = await startFixture(t);
+  const starts = [
+    'GET /api/v1/kv/a HTTP/1.1\r\nX: ',
+    'PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{',
+  ];
+  const sockets = await Promise.all(Array.from({ length: 200 }, () => opened(fixture.port)));
+  for (let round = 0; round < 3; round++) {
+    for (const [i, socket] of sockets.entries()) socket.write(round === 0 ? starts[i % 2]! : ' ');
+    await stillServes(fixture);
+  }
+  for (const socket of sockets) socket.destroy();
+});
+
 test('a chunked body without end is cut off', async (t) => {
   const fixture = await startFixture(t, { maxValueBytes: 1000 });
   const socket = await opened(fixture.port);
   let text = '';
   socket.on('data', (data) => (text += data.toString('latin1')));
-  socket.write('PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n');
+  socket.write(
+    'PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n',
+  );
   const chunk = Buffer.from(`${(1 << 20).toString(16)}\r\n${'x'.repeat(1 << 20)}\r\n`);
   const closed = new Promise((resolve) => socket.on('close', resolve));
   for (let i = 0; i < 40 && !socket.destroyed; i++) {
     if (!socket.write(chunk)) await Promise.race([once(socket, 'drain').catch(() => {}), closed]);
   }
   await closed;
-  assert.deepEqual(statuses(text).filter((status) => status !== '413'), []);
+  assert.deepEqual(
+    statuses(text).filter((status) => status !== '413'),
+    [],
+  );
   await stillServes(fixture);
 });
 

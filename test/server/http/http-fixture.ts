@@ -29,7 +29,8 @@ export async function startFixture(t: TestContext, options: Partial<HttpServerOp
     ...options,
   });
   t.after(() => server.close());
-  const request = (path: string, init?: RequestInit): Promise<Response> => fetch(`http://127.0.0.1:${server.port}${path}`, init);
+  const request = (path: string, init?: RequestInit): Promise<Response> =>
+    fetch(`http://127.0.0.1:${server.port}${path}`, init);
   return {
     service,
     metrics,
@@ -83,6 +84,7 @@ export async function problemOf(response: Response): Promise<Record<string, unkn
     throw new Error(`expected a problem, found ${response.status} ${await response.text()}`);
   }
   const problem = (await response.json()) as Record<string, unknown>;
-  if (problem['status'] !== response.status) throw new Error('the status in the problem differs from the one of the answer');
+  if (problem['status'] !== response.status)
+    throw new Error('the status in the problem differs from the one of the answer');
   return problem;
 }

@@ -8,7 +8,11 @@ const JSON_TYPE = { 'Content-Type': 'application/json' };
 test('a value that was put comes back with its revision, as the text that came', async (t) => {
   const { fetch } = await startFixture(t);
   const text = '{"name" : "John", "big":12345678901234567890.10, "__proto__":{"a":1}}';
-  const put = await fetch('/api/v1/kv/user:123', { method: 'PUT', headers: JSON_TYPE, body: `{ "value" :  ${text}  }` });
+  const put = await fetch('/api/v1/kv/user:123', {
+    method: 'PUT',
+    headers: JSON_TYPE,
+    body: `{ "value" :  ${text}  }`,
+  });
   assert.equal(put.status, 200);
   const { key, revision } = (await put.json()) as { key: string; revision: number };
   assert.equal(key, 'user:123');
@@ -27,14 +31,22 @@ test('a value that was put comes back with its revision, as the text that came',
 test('the lines of the README work as typed', async (t) => {
   const { fetch } = await startFixture(t);
   const value = '{"name": "John", "age": 30}';
-  const put = await fetch('/api/v1/kv/user:123', { method: 'PUT', headers: JSON_TYPE, body: '{"value": "{\\"name\\": \\"John\\", \\"age\\": 30}"}' });
+  const put = await fetch('/api/v1/kv/user:123', {
+    method: 'PUT',
+    headers: JSON_TYPE,
+    body: '{"value": "{\\"name\\": \\"John\\", \\"age\\": 30}"}',
+  });
   assert.equal(put.status, 200);
   assert.equal(((await (await fetch('/api/v1/kv/user:123')).json()) as { value: unknown }).value, value);
   const range = await fetch('/api/v1/kv/range?startKey=user:1&endKey=user:100');
   assert.deepEqual(((await range.json()) as { items: unknown[] }).items, []);
   const deleted = await fetch('/api/v1/kv/user:123', { method: 'DELETE' });
   assert.equal(((await deleted.json()) as { deleted: boolean }).deleted, true);
-  const batch = await fetch('/api/v1/kv/batch', { method: 'POST', headers: JSON_TYPE, body: '{"key1": "value1", "key2": "value2"}' });
+  const batch = await fetch('/api/v1/kv/batch', {
+    method: 'POST',
+    headers: JSON_TYPE,
+    body: '{"key1": "value1", "key2": "value2"}',
+  });
   assert.equal(batch.status, 200);
   assert.deepEqual(Object.keys(((await batch.json()) as { results: object }).results), ['key1', 'key2']);
 });
@@ -42,8 +54,16 @@ test('the lines of the README work as typed', async (t) => {
 test('what plain curl -d sends, and no content type at all, is read as JSON', async (t) => {
   const { fetch, put } = await startFixture(t);
   await put('a', 0);
-  for (const contentType of ['application/x-www-form-urlencoded', 'application/json; charset=utf-8', 'APPLICATION/JSON']) {
-    const response = await fetch('/api/v1/kv/a', { method: 'PUT', headers: { 'Content-Type': contentType }, body: '{"value":1}' });
+  for (const contentType of [
+    'application/x-www-form-urlencoded',
+    'application/json; charset=utf-8',
+    'APPLICATION/JSON',
+  ]) {
+    const response = await fetch('/api/v1/kv/a', {
+      method: 'PUT',
+      headers: { 'Content-Type': contentType },
+      body: '{"value":1}',
+    });
     assert.equal(response.status, 200, contentType);
   }
   const response = await fetch('/api/v1/kv/a', { method: 'PUT', body: Buffer.from('{"value":2}') });
@@ -68,7 +88,11 @@ test('a raw value comes back raw with its content type, its revision and its exp
 test('a content type that is none, or longer than 255 characters, is 415', async (t) => {
   const { fetch } = await startFixture(t);
   for (const contentType of ['nonsense', `text/${'x'.repeat(255)}`]) {
-    const response = await fetch('/api/v1/kv/a', { method: 'PUT', headers: { 'Content-Type': contentType }, body: 'x' });
+    const response = await fetch('/api/v1/kv/a', {
+      method: 'PUT',
+      headers: { 'Content-Type': contentType },
+      body: 'x',
+    });
     assert.equal((await problemOf(response))['code'], 'unsupported_media_type');
     assert.equal(response.status, 415);
   }
@@ -119,7 +143,10 @@ test('a read that memory cannot answer goes the waiting way and says the same', 
 test('DELETE says whether there was a key', async (t) => {
   const { fetch, put } = await startFixture(t);
   await put('a', 1);
-  const first = (await (await fetch('/api/v1/kv/a', { method: 'DELETE' })).json()) as { deleted: boolean; revision: number };
+  const first = (await (await fetch('/api/v1/kv/a', { method: 'DELETE' })).json()) as {
+    deleted: boolean;
+    revision: number;
+  };
   assert.equal(first.deleted, true);
   assert.ok(first.revision > 0);
   const second = (await (await fetch('/api/v1/kv/a', { method: 'DELETE' })).json()) as { deleted: boolean };
@@ -140,7 +167,11 @@ test('ttl sets the time of expiry, which GET shows as RFC 3339, and the key is g
 test('a ttl that is not a positive number of seconds is 400', async (t) => {
   const { fetch } = await startFixture(t);
   for (const ttl of ['0', '-1', '"5"', 'null', 'true', '1e300', '0.0001', '[]']) {
-    const response = await fetch('/api/v1/kv/a', { method: 'PUT', headers: JSON_TYPE, body: `{"value":1,"ttl":${ttl}}` });
+    const response = await fetch('/api/v1/kv/a', {
+      method: 'PUT',
+      headers: JSON_TYPE,
+      body: `{"value":1,"ttl":${ttl}}`,
+    });
     const problem = await problemOf(response);
     assert.equal(response.status, 400, ttl);
     assert.match(String(problem['detail']), /^ttl: /);
@@ -149,7 +180,20 @@ test('a ttl that is not a positive number of seconds is 400', async (t) => {
 
 test('an envelope without value, with an unknown or a repeated member, or that is no object, is 400', async (t) => {
   const { fetch } = await startFixture(t);
-  for (const body of ['', '{}', '[]', '1', '{"ttl":1}', '{"value":1,"tll":1}', '{"value":1,"value":2}', '{"value":1,"val\\u0075e":2}', '{"value":1} x', '{"value":}', '{"value":1,}', 'hello']) {
+  for (const body of [
+    '',
+    '{}',
+    '[]',
+    '1',
+    '{"ttl":1}',
+    '{"value":1,"tll":1}',
+    '{"value":1,"value":2}',
+    '{"value":1,"val\\u0075e":2}',
+    '{"value":1} x',
+    '{"value":}',
+    '{"value":1,}',
+    'hello',
+  ]) {
     const response = await fetch('/api/v1/kv/a', { method: 'PUT', headers: JSON_TYPE, body });
     assert.equal(response.status, 400, body);
     await problemOf(response);
@@ -199,7 +243,18 @@ test('keys are decoded once, may hold slashes, and are given back as text', asyn
 
 test('the empty key, bad percent-encoding, bytes that are not UTF-8 and keys over 4,096 bytes are 400 invalid_key', async (t) => {
   const { fetch } = await startFixture(t);
-  for (const path of ['', '%', '%2', '%zz', '%ff', '%C3%28', '%ED%A0%80', '%C0%80', 'a'.repeat(4097), '%C3%A9'.repeat(2049)]) {
+  for (const path of [
+    '',
+    '%',
+    '%2',
+    '%zz',
+    '%ff',
+    '%C3%28',
+    '%ED%A0%80',
+    '%C0%80',
+    'a'.repeat(4097),
+    '%C3%A9'.repeat(2049),
+  ]) {
     for (const method of ['GET', 'PUT', 'DELETE', 'HEAD']) {
       const init = method === 'PUT' ? { method, body: '{"value":1}' } : { method };
       const response = await fetch(`/api/v1/kv/${path}`, init);
@@ -212,7 +267,10 @@ test('the empty key, bad percent-encoding, bytes that are not UTF-8 and keys ove
 test('keys of 4,096 bytes are ordinary, plain and percent-encoded', async (t) => {
   const { fetch } = await startFixture(t);
   for (const path of ['k'.repeat(4096), '%C3%A9'.repeat(2048), '%01'.repeat(4096)]) {
-    assert.equal((await fetch(`/api/v1/kv/${path}`, { method: 'PUT', headers: JSON_TYPE, body: '{"value":"v"}' })).status, 200);
+    assert.equal(
+      (await fetch(`/api/v1/kv/${path}`, { method: 'PUT', headers: JSON_TYPE, body: '{"value":"v"}' })).status,
+      200,
+    );
     const got = (await (await fetch(`/api/v1/kv/${path}`)).json()) as { key: string; value: string };
     assert.equal(got.key, decodeURIComponent(path));
     assert.equal(got.value, 'v');
@@ -228,7 +286,11 @@ test('a value of exactly the limit is stored, one byte more is 413, as JSON and 
     const value = `"${'x'.repeat(size - 2)}"`;
     const json = await fetch('/api/v1/kv/json', { method: 'PUT', headers: JSON_TYPE, body: `{"value":${value}}` });
     assert.equal(json.status, status);
-    const raw = await fetch('/api/v1/kv/raw', { method: 'PUT', headers: { 'Content-Type': 'text/plain' }, body: 'x'.repeat(size) });
+    const raw = await fetch('/api/v1/kv/raw', {
+      method: 'PUT',
+      headers: { 'Content-Type': 'text/plain' },
+      body: 'x'.repeat(size),
+    });
     assert.equal(raw.status, status);
     if (status === 413) assert.equal((await problemOf(raw))['code'], 'too_large');
   }

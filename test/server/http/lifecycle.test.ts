@@ -25,7 +25,10 @@ test('a taken port is a configuration error that names it', async (t) => {
     clock: new NodeClock(),
     logger: SILENT_LOGGER,
   });
-  await assert.rejects(second, { code: 'configuration', message: new RegExp(`^port ${port} on 127\\.0\\.0\\.1 is taken`) });
+  await assert.rejects(second, {
+    code: 'configuration',
+    message: new RegExp(`^port ${port} on 127\\.0\\.0\\.1 is taken`),
+  });
 });
 
 test('drain finishes what is under way with Connection: close and takes no new connections', async (t) => {
@@ -64,7 +67,10 @@ test('drain ends by itself when a request does not', async (t) => {
   stuck.write('PUT /api/v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n{"value":1}');
   await fixture.fetch('/api/v1/kv/none');
   await fixture.server.drain(1);
-  const closed = once(stuck.on('error', () => {}), 'close');
+  const closed = once(
+    stuck.on('error', () => {}),
+    'close',
+  );
   fixture.server.close();
   await closed;
 });
@@ -95,6 +101,8 @@ test('CORS headers go only to origins that were named, and to nobody by default'
   const preflight = await open.fetch('/api/v1/kv/a', { method: 'OPTIONS', headers });
   assert.match(preflight.headers.get('access-control-allow-methods')!, /PUT/);
   assert.match(preflight.headers.get('access-control-allow-headers')!, /If-Match/);
-  const stream = await open.fetch('/api/v1/kv/range?prefix=a', { headers: { ...headers, Accept: 'application/x-ndjson' } });
+  const stream = await open.fetch('/api/v1/kv/range?prefix=a', {
+    headers: { ...headers, Accept: 'application/x-ndjson' },
+  });
   assert.equal(stream.headers.get('access-control-allow-origin'), 'https://app.example');
 });

@@ -119,7 +119,18 @@ test('a page ends at about 4 MiB even when its limit is not reached, and one big
 
 test('wrong parameters of a range are 400', async (t) => {
   const { fetch } = await startFixture(t);
-  for (const query of ['limit=0', 'limit=10001', 'limit=x', 'limit=', 'colour=red', 'prefix=a&prefix=b', 'prefix=%ff', 'prefix=%', `prefix=${'k'.repeat(4097)}`, 'reverse=maybe']) {
+  for (const query of [
+    'limit=0',
+    'limit=10001',
+    'limit=x',
+    'limit=',
+    'colour=red',
+    'prefix=a&prefix=b',
+    'prefix=%ff',
+    'prefix=%',
+    `prefix=${'k'.repeat(4097)}`,
+    'reverse=maybe',
+  ]) {
     const response = await fetch(`/api/v1/kv/range?${query}`);
     assert.equal(response.status, 400, query);
     await problemOf(response);
@@ -166,13 +177,21 @@ test('NDJSON streams all items and ends with their count', async (t) => {
   }
   const response = await fixture.fetch('/api/v1/kv/range?prefix=k', { headers: { Accept: 'application/x-ndjson' } });
   assert.equal(response.headers.get('content-type'), 'application/x-ndjson');
-  const lines = (await response.text()).trimEnd().split('\n').map((line) => JSON.parse(line) as { key: string; revision: number });
+  const lines = (await response.text())
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { key: string; revision: number });
   const last = lines.pop() as unknown as { done: boolean; count: number; revision: number };
-  assert.deepEqual(lines.map(({ key }) => key), keys);
+  assert.deepEqual(
+    lines.map(({ key }) => key),
+    keys,
+  );
   assert.deepEqual({ done: last.done, count: last.count }, { done: true, count: keys.length });
   assert.ok(last.revision >= lines.at(-1)!.revision);
   assert.equal(fixture.service.openScans, 0);
-  const limited = await fixture.fetch('/api/v1/kv/range?prefix=k&limit=3', { headers: { Accept: 'application/x-ndjson' } });
+  const limited = await fixture.fetch('/api/v1/kv/range?prefix=k&limit=3', {
+    headers: { Accept: 'application/x-ndjson' },
+  });
   assert.equal((await limited.text()).trimEnd().split('\n').length, 4);
 });
 

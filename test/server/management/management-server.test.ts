@@ -46,7 +46,10 @@ test('readyz is 200 or 503, and says which checks fail; verbose lists all', asyn
   const { fetch, service } = await startFixture(t);
   assert.equal((await fetch('/readyz')).status, 200);
   const verbose = (await (await fetch('/readyz?verbose')).json()) as { checks: { name: string; ok: boolean }[] };
-  assert.deepEqual(verbose.checks.map(({ name, ok }) => [name, ok]), [['serving', true]]);
+  assert.deepEqual(
+    verbose.checks.map(({ name, ok }) => [name, ok]),
+    [['serving', true]],
+  );
   service.ready = false;
   const response = await fetch('/readyz');
   assert.equal(response.status, 503);
@@ -77,7 +80,10 @@ test('the cluster of one shows its node, its partitions and their leaders', asyn
     nodes: { id: string; partitionsLed: number }[];
     partitions: { partition: number; leader: string; lag: number }[];
   };
-  assert.deepEqual(cluster.nodes.map(({ id, partitionsLed }) => [id, partitionsLed]), [['memory', 64]]);
+  assert.deepEqual(
+    cluster.nodes.map(({ id, partitionsLed }) => [id, partitionsLed]),
+    [['memory', 64]],
+  );
   assert.equal(cluster.partitions.length, 64);
   assert.ok(cluster.partitions.every(({ leader, lag }) => leader === 'memory' && lag === 0));
 });
@@ -101,12 +107,18 @@ test('openapi.json is 3.1, resolves its references and names every operation onc
     components: { schemas: Record<string, unknown> };
   };
   assert.match(document.openapi, /^3\.1\./);
-  const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map((match) => match[1]!);
+  const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map(
+    (match) => match[1]!,
+  );
   assert.ok(references.length > 0);
   for (const name of references) assert.ok(document.components.schemas[name] !== undefined, name);
-  const operations = Object.values(document.paths).flatMap((path) => Object.values(path).flatMap((operation) => operation.operationId ?? []));
+  const operations = Object.values(document.paths).flatMap((path) =>
+    Object.values(path).flatMap((operation) => operation.operationId ?? []),
+  );
   assert.equal(new Set(operations).size, operations.length);
-  for (const path of Object.keys(document.paths).filter((name) => !name.startsWith('/api/v1/kv') && name !== '/api/v1/compact')) {
+  for (const path of Object.keys(document.paths).filter(
+    (name) => !name.startsWith('/api/v1/kv') && name !== '/api/v1/compact',
+  )) {
     assert.equal((await fetch(path)).status, 200, path);
   }
 });
