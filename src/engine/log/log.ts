@@ -18,7 +18,15 @@ import { type LogOptions, type LogSizes, logSizes } from './log-options.js';
 import type { LogRecoverySink } from './recovery.js';
 import { LogRing } from './ring.js';
 import { type HardState, type ReplicaRange, Segment } from './segment.js';
-import { CONTROL_BYTES, ControlArea, NO_SPARE, WORD_STALLED, WORD_TOLD, WORD_WRITES, WRITE_FIGURES } from './shared-area.js';
+import {
+  CONTROL_BYTES,
+  ControlArea,
+  NO_SPARE,
+  WORD_STALLED,
+  WORD_TOLD,
+  WORD_WRITES,
+  WRITE_FIGURES,
+} from './shared-area.js';
 import { Spares } from './spares.js';
 import { startLog, type StartedLog } from './start.js';
 

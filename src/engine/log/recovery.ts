@@ -253,7 +253,11 @@ class Recovery {
       at = next;
     }
     if (at !== end) {
-      throw new CorruptionError(`${path} at offset ${recordAt}`, `items of ${end - recordAt} bytes`, `${at - recordAt}`);
+      throw new CorruptionError(
+        `${path} at offset ${recordAt}`,
+        `items of ${end - recordAt} bytes`,
+        `${at - recordAt}`,
+      );
     }
   }
 

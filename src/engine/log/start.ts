@@ -148,7 +148,7 @@ function beginSegment(options: StartOptions, files: LogFiles, recovered: Recover
 function copyRecords(recovered: RecoveredLog, segment: Segment, seed: number): Uint8Array<ArrayBuffer> {
   const { unstated } = recovered;
   const bytes = new Uint8Array(FIRST_RECORD_OFFSET + unstated.length);
-  for (let from = 0; from < unstated.length; ) {
+  for (let from = 0; from < unstated.length;) {
     const recordBytes = RECORD_HEADER_BYTES + recordBodyBytes(unstated, from);
     // One without items was written at a clean end; what it says of the clock stands in the new header, too.
     if (recordItemCount(unstated, from) > 0) {

@@ -5,7 +5,15 @@ import type { LogWriterJob } from '../../ports/log-writer.js';
 import { writeFullySync } from '../file-io.js';
 import { segmentPath, sparePath } from './file-names.js';
 import { checksumSeed, finishRecord, recordOffset, recordSegment } from './format.js';
-import { ControlArea, NO_SPARE, WORD_DURABLE, WORD_PUBLISHED, WORD_STALLED, WORD_TOLD, WORD_WRITES } from './shared-area.js';
+import {
+  ControlArea,
+  NO_SPARE,
+  WORD_DURABLE,
+  WORD_PUBLISHED,
+  WORD_STALLED,
+  WORD_TOLD,
+  WORD_WRITES,
+} from './shared-area.js';
 
 /** One write takes at most this much, so that the first of many waiting records is not answered with the last. */
 const MAX_WRITE_BYTES = 4 * 1024 * 1024;

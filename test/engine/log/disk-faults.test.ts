@@ -83,7 +83,10 @@ test('Raft rule 14: a full disk refuses entries before they are taken, keeps roo
   const probe = new World(5, { capacityBytes: world.disk.capacityBytes });
   probe.disk = world.disk.crashImage(probe.prng);
   const recovered = probe.start();
-  assert.deepEqual(indexes(recovered.entries), Array.from({ length: next - 1 }, (_, i) => i + 1));
+  assert.deepEqual(
+    indexes(recovered.entries),
+    Array.from({ length: next - 1 }, (_, i) => i + 1),
+  );
   assert.equal(recovered.hardStates.length, 1);
   // Space returns.
   world.disk.capacityBytes = Infinity;

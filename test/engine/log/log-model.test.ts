@@ -37,11 +37,11 @@ class Model {
   /** All below it must be there. */
   acknowledged = 0;
   #sealed = 0;
-  #nextIndex = new Array<number>(REPLICAS).fill(1);
+  #nextIndex = Array.from<number>({ length: REPLICAS }).fill(1);
   /** Commit index of each group's hard states: rises by one with each. */
-  #commits = new Array<number>(REPLICAS).fill(0);
+  #commits = Array.from<number>({ length: REPLICAS }).fill(0);
   #commitSequences: { group: number; commit: number; sequence: number }[] = [];
-  #safeCommits = new Array<number>(REPLICAS).fill(0);
+  #safeCommits = Array.from<number>({ length: REPLICAS }).fill(0);
   #bound = 0;
   #safeBound = 0;
   #boundSequences: { bound: number; sequence: number }[] = [];
@@ -133,7 +133,8 @@ class Model {
       this.acknowledged++;
     }
     for (const item of this.#commitSequences) {
-      if (item.sequence <= sequence) this.#safeCommits[item.group] = Math.max(this.#safeCommits[item.group]!, item.commit);
+      if (item.sequence <= sequence)
+        this.#safeCommits[item.group] = Math.max(this.#safeCommits[item.group]!, item.commit);
     }
     for (const item of this.#boundSequences) {
       if (item.sequence <= sequence) this.#safeBound = Math.max(this.#safeBound, item.bound);
@@ -145,10 +146,12 @@ class Model {
     this.flushed = this.prng.between(this.flushed, Math.max(this.flushed, this.acknowledged));
     const flushedIndex = new Map<number, number>();
     for (const entry of this.entries.slice(0, this.flushed)) flushedIndex.set(entry.replicaId, entry.index);
-    life.log.releaseBefore((_group, replicaId) => flushedIndex.get(replicaId) ?? 0).then(
-      (count) => (reached.givenBack += count),
-      () => undefined,
-    );
+    life.log
+      .releaseBefore((_group, replicaId) => flushedIndex.get(replicaId) ?? 0)
+      .then(
+        (count) => (reached.givenBack += count),
+        () => undefined,
+      );
   }
 }
 
@@ -158,7 +161,10 @@ function start(model: Model, onDurable: (sequence: number) => void): Life {
     const { world, prng } = model;
     if (prng.chance(0.3)) crashAt(world, prng.between(1, 30));
     try {
-      const life = world.start({ onDurable, onWrite: (_ms, _bytes, records) => (reached.batchedWrites += +(records > 1)) });
+      const life = world.start({
+        onDurable,
+        onWrite: (_ms, _bytes, records) => (reached.batchedWrites += +(records > 1)),
+      });
       world.disk.onOperation = undefined;
       model.recover(life);
       if (life.log.recovered.tornBytes > 0) reached.torn++;

@@ -250,7 +250,10 @@ test('Log rule 2: a record in a payload, or an old one in a recycled segment, is
     log.bytes.set(image.bytes, at + (512 - (at % 512)));
     log.release(await world.durably(life));
   }
-  const current = world.disk.paths().filter((path) => path.endsWith('.log')).at(-1)!;
+  const current = world.disk
+    .paths()
+    .filter((path) => path.endsWith('.log'))
+    .at(-1)!;
   assert.ok(readFile(world.disk, current).length === 8192, 'recycled files keep their size');
   life.clock.stop();
   world.crash();
@@ -263,12 +266,24 @@ test('Log rule 2: a record in a payload, or an old one in a recycled segment, is
 test('entries come back in the order of the log, also those that replace earlier ones', () => {
   const world = new World(13);
   const life = world.start();
-  for (const [term, index] of [[1, 1], [1, 2], [1, 3], [2, 2], [2, 3]] as const) {
+  for (const [term, index] of [
+    [1, 1],
+    [1, 2],
+    [1, 3],
+    [2, 2],
+    [2, 3],
+  ] as const) {
     life.log.reserveEntry(1, 1, term, index, 1, 0, 0);
   }
   return world.close(life).then(() => {
     world.crash();
     const entries = world.start().entries.map(({ term, index }) => [term, index]);
-    assert.deepEqual(entries, [[1, 1], [1, 2], [1, 3], [2, 2], [2, 3]]);
+    assert.deepEqual(entries, [
+      [1, 1],
+      [1, 2],
+      [1, 3],
+      [2, 2],
+      [2, 3],
+    ]);
   });
 });

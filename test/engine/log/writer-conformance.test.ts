@@ -96,10 +96,16 @@ for (const make of [realGround, simulatedGround]) {
     }
     await ground.run(log.close());
     assert.deepEqual(events.failures, []);
-    assert.deepEqual(events.durable, [...events.durable].sort((a, b) => a - b));
+    assert.deepEqual(
+      events.durable,
+      [...events.durable].sort((a, b) => a - b),
+    );
     const found: number[] = [];
     const second = await open(ground, events, found);
-    assert.deepEqual(found, Array.from({ length: 600 }, (_, i) => i + 1));
+    assert.deepEqual(
+      found,
+      Array.from({ length: 600 }, (_, i) => i + 1),
+    );
     await ground.run(second.close());
   });
 
@@ -138,7 +144,10 @@ test('log writer, thread: close leaves no thread behind and the directory in ord
     await log.close();
     const names = await readdir(options.directory);
     assert.ok(names.includes('000001.log'));
-    assert.ok(names.every((name) => /^\d{6}\.(log|spare|reserve)$/.test(name)), names.join(' '));
+    assert.ok(
+      names.every((name) => /^\d{6}\.(log|spare|reserve)$/.test(name)),
+      names.join(' '),
+    );
   } finally {
     await ground.end();
   }
