@@ -57,8 +57,10 @@ export interface SimDiskOptions {
   readonly capacityBytes?: number;
   /** How probable it is that a read or write moves only a part; 0 unless told. */
   readonly shortTransferProbability?: number;
-  /** Whether a crash may leave a sector half old and half new, or with garbage; true unless told. */
+  /** Whether a crash may leave a sector half old and half new; true unless told. */
   readonly tearsSectors?: boolean;
+  /** Whether a torn sector may hold garbage, also in bytes that the write did not change; true unless told. */
+  readonly garblesSectors?: boolean;
 }
 
 export interface DiskFault {
@@ -135,7 +137,8 @@ export class SimDisk implements Disk {
   /** What the next start would find after a crash now, as a disk of its own; this one goes on. No faults are taken over. */
   crashImage(prng: Prng, options: Partial<SimDiskOptions> = {}): SimDisk {
     const core = this.#core;
-    const tree = core.tree.afterCrash(prng, core.options.tearsSectors ?? true);
+    const { tearsSectors: tears = true, garblesSectors: garbles = true } = core.options;
+    const tree = core.tree.afterCrash(prng, { tears, garbles });
     return new SimDisk({ ...core.options, capacityBytes: this.capacityBytes, ...options, prng: prng.fork() }, tree);
   }
 

@@ -14,6 +14,17 @@ interface DirtySector {
   isForgotten: boolean;
 }
 
+/** What a crash may do to a sector that was being written, besides keeping or losing the write. */
+export interface SectorDamage {
+  /** The sector may hold new bytes up to some point and old ones behind. */
+  readonly tears: boolean;
+  /**
+   * A torn sector may hold garbage anywhere, also where the write changed nothing. Without it bytes beside the written ones
+   * are safe ("powersafe overwrite").
+   */
+  readonly garbles: boolean;
+}
+
 /** How the sectors of one file fare in a crash. */
 type Fate = { readonly kind: 'chance'; readonly kept: number } | { readonly kind: 'cut'; readonly at: number };
 
@@ -124,7 +135,7 @@ export class SimFile {
   }
 
   /** What the disk may hold after a crash now; this file stays as it is. */
-  afterCrash(prng: Prng, tears: boolean): SimFile {
+  afterCrash(prng: Prng, damage: SectorDamage): SimFile {
     const survivor = new SimFile();
     const size = prng.chance(0.5) ? prng.pick(this.#sizes) : prng.pick([this.#sizes[0]!, this.size]);
     const fate = this.#fate(prng);
@@ -132,7 +143,7 @@ export class SimFile {
     for (let index = 0; index * SECTOR_BYTES < size; index++) {
       const current = this.#sectors[index];
       const dirty = this.#dirty.get(index);
-      const sector = dirty === undefined ? current : settle(dirty, current, index, fate, prng, tears);
+      const sector = dirty === undefined ? current : settle(dirty, current, index, fate, prng, damage);
       // Whatever stood behind the end of the file reads as zeros when the file grows again.
       const kept = size - index * SECTOR_BYTES;
       survivor.#sectors[index] =
@@ -178,22 +189,22 @@ function settle(
   index: number,
   fate: Fate,
   prng: Prng,
-  tears: boolean,
+  damage: SectorDamage,
 ): Sector {
   const { versions } = dirty;
   if (dirty.isForgotten) return versions[0];
   const isKept = fate.kind === 'cut' ? index < fate.at : prng.chance(fate.kept);
   const isAtCut = fate.kind === 'cut' && index === fate.at;
-  if (tears && (isAtCut || prng.chance(0.05))) return tear(versions[versions.length - 1], current, prng);
+  if (damage.tears && (isAtCut || prng.chance(0.05))) return tear(versions[versions.length - 1], current, prng, damage);
   if (isKept) return current;
   return prng.chance(0.8) ? versions[0] : prng.pick(versions);
 }
 
 /** The new bytes up to some point, then the old ones; seldom garbage in between. */
-function tear(old: Sector, current: Sector, prng: Prng): Sector {
+function tear(old: Sector, current: Sector, prng: Prng, damage: SectorDamage): Sector {
   const torn = copySector(current);
   const at = prng.below(SECTOR_BYTES);
   torn.set(copySector(old).subarray(at), at);
-  if (prng.chance(0.2)) prng.fill(torn.subarray(at, Math.min(SECTOR_BYTES, at + prng.between(1, 64))));
+  if (damage.garbles && prng.chance(0.2)) prng.fill(torn.subarray(at, Math.min(SECTOR_BYTES, at + prng.between(1, 64))));
   return torn;
 }

@@ -1,6 +1,6 @@
 import type { Prng } from '../../../src/base/prng.js';
 import { DiskError } from '../../../src/ports/disk.js';
-import { SimFile } from './sim-file.js';
+import { SimFile, type SectorDamage } from './sim-file.js';
 
 class SimDirectory {
   /** What the running system sees. */
@@ -134,7 +134,7 @@ export class SimTree {
   }
 
   /** What the disk may hold after a crash now; this tree stays as it is. */
-  afterCrash(prng: Prng, tears: boolean): SimTree {
+  afterCrash(prng: Prng, damage: SectorDamage): SimTree {
     const names = new Map<SimDirectory, Map<string, SimNode>>();
     const namesOf = (directory: SimDirectory): Map<string, SimNode> => {
       let found = names.get(directory);
@@ -150,7 +150,7 @@ export class SimTree {
     const tree = new SimTree();
     const copy = (from: SimDirectory, to: SimDirectory): void => {
       for (const [name, node] of namesOf(from)) {
-        const survivor = node instanceof SimFile ? node.afterCrash(prng, tears) : new SimDirectory();
+        const survivor = node instanceof SimFile ? node.afterCrash(prng, damage) : new SimDirectory();
         to.entries.set(name, survivor);
         to.durable.set(name, survivor);
         if (node instanceof SimDirectory) copy(node, survivor as SimDirectory);
