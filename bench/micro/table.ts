@@ -246,7 +246,11 @@ function main(): void {
     const replicaIds = Array.from({ length: REPLICAS }, (_, i) => i + 1);
     const children = replicaIds.map((id) => {
       const none = new Uint8Array(0);
-      return new VisibleCursor(merged(), { lower: makeRowKey(id, none), upper: makeRowKey(id + 1, none), atRevision: LATEST });
+      return new VisibleCursor(merged(), {
+        lower: makeRowKey(id, none),
+        upper: makeRowKey(id + 1, none),
+        atRevision: LATEST,
+      });
     });
     return new UserKeyMerge(children, replicaIds);
   };

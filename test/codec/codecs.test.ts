@@ -55,7 +55,10 @@ test('varints of every size come back and are as long as announced', () => {
         at = end;
       }
       const reader = new VarintReader(bytes, 0, at, 'test');
-      assert.deepEqual(values.map(() => reader.varint()), values);
+      assert.deepEqual(
+        values.map(() => reader.varint()),
+        values,
+      );
       assert.throws(() => reader.varint(), CorruptionError);
     }),
   );

@@ -83,7 +83,11 @@ export class FlakySource implements BlockSource {
   }
 }
 
-export function readTable(bytes: Uint8Array, fileNumber = 7, source: BlockSource = new MemorySource(bytes)): TableReader {
+export function readTable(
+  bytes: Uint8Array,
+  fileNumber = 7,
+  source: BlockSource = new MemorySource(bytes),
+): TableReader {
   const meta = parseTableMeta(fileNumber, bytes.length, (offset, length) => bytes.subarray(offset, offset + length));
   return new TableReader(meta, source);
 }
@@ -153,7 +157,7 @@ export function calls(keys: fc.Arbitrary<Uint8Array> = rowKeys): fc.Arbitrary<Ca
   const moves = fc.constantFrom('next', 'next', 'previous', 'previous', 'seekToFirst', 'seekToLast');
   return fc.array(
     fc.oneof(
-      { weight: 5, arbitrary: moves.map((call): Call => ({ call }) as Call) },
+      { weight: 5, arbitrary: moves.map((call): Call => ({ call })) },
       {
         weight: 2,
         arbitrary: fc.record({

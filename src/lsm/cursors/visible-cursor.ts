@@ -242,7 +242,10 @@ export class VisibleCursor implements Cursor {
         this.#passing = undefined;
         this.#steps = 0;
       }
-      if (upper !== undefined && compareRanges(child.key, child.keyStart, child.keyLength, upper, 0, upper.length) >= 0) {
+      if (
+        upper !== undefined &&
+        compareRanges(child.key, child.keyStart, child.keyLength, upper, 0, upper.length) >= 0
+      ) {
         return this.#leave();
       }
       if (child.revision > this.#at) {

@@ -17,7 +17,11 @@ export class Block {
     const restartCount = bytes.length < 2 * RESTART_BYTES ? 0 : readUint32(bytes, bytes.length - RESTART_BYTES);
     const entriesEnd = bytes.length - (restartCount + 1) * RESTART_BYTES;
     if (restartCount === 0 || entriesEnd <= 0) {
-      throw new CorruptionError(where, 'entries and restart offsets', `${bytes.length} bytes, ${restartCount} restarts`);
+      throw new CorruptionError(
+        where,
+        'entries and restart offsets',
+        `${bytes.length} bytes, ${restartCount} restarts`,
+      );
     }
     this.bytes = bytes;
     this.entriesEnd = entriesEnd;

@@ -6,7 +6,14 @@ export const BLOOM_BLOCK_BYTES = 32;
 const WORDS = 8;
 /** Odd multipliers, one per word: each takes its bit from the top of a product. */
 const SALTS = Int32Array.of(
-  0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31,
+  0x47b6137b,
+  0x44974d91,
+  0x8824ad5b,
+  0xa2b7289d,
+  0x705495c7,
+  0x2df1424b,
+  0x9efc4947,
+  0x5c6bfb31,
 );
 const REPLICA_MULTIPLIER = 0x9e3779b1;
 

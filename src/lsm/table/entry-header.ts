@@ -48,7 +48,11 @@ export class EntryHeader {
 }
 
 function overrun(block: Block, offset: number): CorruptionError {
-  return new CorruptionError(block.where, `an entry at ${offset} that ends by ${block.entriesEnd}`, 'one that does not');
+  return new CorruptionError(
+    block.where,
+    `an entry at ${offset} that ends by ${block.entriesEnd}`,
+    'one that does not',
+  );
 }
 
 /** A varint of 2 to 5 bytes. Behind the bytes it gives NaN. */

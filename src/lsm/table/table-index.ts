@@ -75,7 +75,11 @@ export class TableIndex {
       const shared = reader.varint();
       const unshared = reader.varint();
       if (shared > keyLength || shared + unshared > MAX_ROW_KEY_BYTES) {
-        throw new CorruptionError(where, 'separators that fit each other', `${shared} + ${unshared} after ${keyLength}`);
+        throw new CorruptionError(
+          where,
+          'separators that fit each other',
+          `${shared} + ${unshared} after ${keyLength}`,
+        );
       }
       const from = reader.skip(unshared);
       key.set(encoded.subarray(from, from + unshared), shared);

@@ -88,7 +88,8 @@ export class TableReader {
     // Holding the block behind means that this one was searched already, and ended before the target.
     if (held !== undefined && heldIndex === at + 1) at = heldIndex;
     for (; ; at++) {
-      const block = held !== undefined && heldIndex === at ? held : this.source.getCached(this.fileNumber, index.handle(at));
+      const block =
+        held !== undefined && heldIndex === at ? held : this.source.getCached(this.fileNumber, index.handle(at));
       if (block === undefined) {
         this.blockedOn = at;
         return BLOCKED;
@@ -131,7 +132,8 @@ export class TableReader {
 /** The decoded block of the stored `bytes` at `handle`: what a BlockSource calls after its read. */
 export function readBlock(fileNumber: number, handle: BlockHandle, bytes: Uint8Array): Block {
   const where = blockName(fileNumber, handle.offset);
-  if (bytes.length !== handle.sizeBytes) throw new CorruptionError(where, `${handle.sizeBytes} bytes`, `${bytes.length}`);
+  if (bytes.length !== handle.sizeBytes)
+    throw new CorruptionError(where, `${handle.sizeBytes} bytes`, `${bytes.length}`);
   const contents = decodeBlock(fileNumber, handle.offset, bytes);
   assert(contents.length > 0, 'an empty block');
   return new Block(contents, where);

@@ -56,9 +56,17 @@ function levelCursor(
 
 test('a table cursor walks like an array, also when blocks are missing at any time', async () => {
   await fc.assert(
-    fc.asyncProperty(entries, smallBlocks, calls(), fc.nat(), odds, abandonOdds, async (sorted, options, script, seed, p, q) => {
-      await checkCursor(tableCursor(sorted, options, coins(seed, p)), sorted, script, coins(seed + 1, q));
-    }),
+    fc.asyncProperty(
+      entries,
+      smallBlocks,
+      calls(),
+      fc.nat(),
+      odds,
+      abandonOdds,
+      async (sorted, options, script, seed, p, q) => {
+        await checkCursor(tableCursor(sorted, options, coins(seed, p)), sorted, script, coins(seed + 1, q));
+      },
+    ),
     { numRuns: RUNS * 4 },
   );
 });
@@ -100,14 +108,22 @@ const spread = fc
 
 test('LSM rule 8: a merging cursor gives each entry once, in order, forward and back, whichever children are blocked', async () => {
   await fc.assert(
-    fc.asyncProperty(spread, smallBlocks, calls(), fc.nat(), odds, abandonOdds, async (input, options, script, seed, p, q) => {
-      const children = input.sources.map((source, i) =>
-        i % 2 === 0
-          ? tableCursor(source, options, coins(seed + i, p))
-          : levelCursor(source, 3, options, coins(seed + i, p)),
-      );
-      await checkCursor(new MergingCursor(children), input.sorted, script, coins(seed + 9, q));
-    }),
+    fc.asyncProperty(
+      spread,
+      smallBlocks,
+      calls(),
+      fc.nat(),
+      odds,
+      abandonOdds,
+      async (input, options, script, seed, p, q) => {
+        const children = input.sources.map((source, i) =>
+          i % 2 === 0
+            ? tableCursor(source, options, coins(seed + i, p))
+            : levelCursor(source, 3, options, coins(seed + i, p)),
+        );
+        await checkCursor(new MergingCursor(children), input.sorted, script, coins(seed + 9, q));
+      },
+    ),
     { numRuns: RUNS * 5 },
   );
 });
@@ -124,7 +140,13 @@ test('LSM rule 8: of an entry that two sources hold, the newest source gives the
   }
 });
 
-function visible(sorted: readonly Entry[], at: Revision, expiryAt: Revision, lower?: Uint8Array, upper?: Uint8Array): Entry[] {
+function visible(
+  sorted: readonly Entry[],
+  at: Revision,
+  expiryAt: Revision,
+  lower?: Uint8Array,
+  upper?: Uint8Array,
+): Entry[] {
   const seen: Entry[] = [];
   let last: Uint8Array | undefined;
   for (const entry of sorted) {
@@ -158,7 +180,12 @@ test('LSM rule 17: a visible cursor shows of each row the newest version at its 
     fc.asyncProperty(
       fc.oneof(entries, longRows),
       smallBlocks,
-      calls(fc.oneof(rowKeys, fc.constantFrom(0, 1, 2, 3, 4, 5).map((byte) => makeRowKey(1, Uint8Array.of(byte))))),
+      calls(
+        fc.oneof(
+          rowKeys,
+          fc.constantFrom(0, 1, 2, 3, 4, 5).map((byte) => makeRowKey(1, Uint8Array.of(byte))),
+        ),
+      ),
       fc.tuple(fc.oneof(fc.constant(LATEST), revisions), fc.option(revisions, { nil: undefined })),
       fc.tuple(bound, bound),
       fc.tuple(fc.nat(), odds, abandonOdds),
@@ -180,11 +207,20 @@ test('LSM rule 17: a visible cursor shows of each row the newest version at its 
 
 test('a visible cursor over a merge of many sources keeps its position while any of them is blocked', async () => {
   await fc.assert(
-    fc.asyncProperty(spread, smallBlocks, calls(), revisions, fc.nat(), odds, abandonOdds, async (input, options, script, at, seed, p, q) => {
-      const children = input.sources.map((source, i) => tableCursor(source, options, coins(seed + i, p)));
-      const cursor = new VisibleCursor(new MergingCursor(children), { atRevision: at });
-      await checkCursor(cursor, visible(input.sorted, at, at), script, coins(seed + 9, q));
-    }),
+    fc.asyncProperty(
+      spread,
+      smallBlocks,
+      calls(),
+      revisions,
+      fc.nat(),
+      odds,
+      abandonOdds,
+      async (input, options, script, at, seed, p, q) => {
+        const children = input.sources.map((source, i) => tableCursor(source, options, coins(seed + i, p)));
+        const cursor = new VisibleCursor(new MergingCursor(children), { atRevision: at });
+        await checkCursor(cursor, visible(input.sorted, at, at), script, coins(seed + 9, q));
+      },
+    ),
     { numRuns: RUNS * 4 },
   );
 });

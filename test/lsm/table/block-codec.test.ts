@@ -51,7 +51,10 @@ test('LSM rule 11: a block with a wrong checksum is refused before it is decompr
   const stored = encodeBlock(1, 0, new Uint8Array(2000), true);
   // A declared size that the decompressor would refuse with another message.
   writeUint32(stored, 0, 0xffff_ffff);
-  assert.throws(() => decodeBlock(1, 0, stored), (error) => error instanceof CorruptionError && /CRC32C/.test(error.message));
+  assert.throws(
+    () => decodeBlock(1, 0, stored),
+    (error) => error instanceof CorruptionError && /CRC32C/.test(error.message),
+  );
 });
 
 test('LSM rule 11: a declared size above the cap, or not what comes out, is refused', () => {

@@ -73,7 +73,8 @@ test('a search that never rebuilds keys agrees with a plain one', () => {
     fc.property(entries, intervals, fc.array(fc.tuple(rowKeys, revisions)), (sorted, interval, targets) => {
       const block = build(sorted, interval);
       const search = new BlockSearch();
-      for (const entry of sorted) targets.push([entry.key, entry.revision], [entry.key, Math.max(0, entry.revision - 1)]);
+      for (const entry of sorted)
+        targets.push([entry.key, entry.revision], [entry.key, Math.max(0, entry.revision - 1)]);
       for (const [key, revision] of targets) {
         const expected = sorted.find((entry) => compareEntries(entry, { key, revision, record: key }) >= 0);
         assert.equal(search.seek(block, key, 0, key.length, revision), expected !== undefined);

@@ -77,7 +77,8 @@ test('a table finds the newest version at or below a revision, with blocks missi
       async (sorted, options, probes, seed, odds) => {
         const { bytes } = buildTable(sorted, options);
         const table = readTable(bytes, 7, new FlakySource(bytes, coins(seed, odds)));
-        for (const entry of sorted) probes.push([entry.key, entry.revision], [entry.key, entry.revision - 1], [entry.key, LATEST]);
+        for (const entry of sorted)
+          probes.push([entry.key, entry.revision], [entry.key, entry.revision - 1], [entry.key, LATEST]);
         for (const [key, revision] of probes) {
           assert.equal(await find(table, key, revision), expectedFind(sorted, key, revision));
         }
@@ -116,7 +117,10 @@ test('a 16 MiB value stands in a block of its own', async () => {
   assert.equal(finished.blockCount, 3);
   const table = readTable(bytes);
   assert.equal(table.find(list[1]!.key, 0, 5, userKeyHash(list[1]!.key), LATEST), FOUND);
-  assert.equal(Buffer.compare(table.foundRecord.subarray(table.foundStart, table.foundStart + table.foundLength), big), 0);
+  assert.equal(
+    Buffer.compare(table.foundRecord.subarray(table.foundStart, table.foundStart + table.foundLength), big),
+    0,
+  );
   assert.equal(await find(table, list[2]!.key, LATEST), `5 ${hex(VALUE)}`);
 });
 
@@ -157,7 +161,11 @@ test('entries out of order end the build', () => {
     revision,
     record: VALUE,
   });
-  for (const list of [[at(2, 1), at(1, 1)], [at(1, 1), at(1, 2)], [at(1, 1), at(1, 1)]]) {
+  for (const list of [
+    [at(2, 1), at(1, 1)],
+    [at(1, 1), at(1, 2)],
+    [at(1, 1), at(1, 1)],
+  ]) {
     assert.throws(() => buildTable(list), /out of order/);
   }
 });
@@ -176,7 +184,10 @@ function sweepTable(): { sorted: Entry[]; bytes: Uint8Array } {
     Array.from({ length: 60 }, (_, i) => ({
       key: makeRowKey(1 + (i % 2), Buffer.from(`user:${i % 20}`)),
       revision: 100 + i,
-      record: i % 7 === 0 ? Uint8Array.of(1) : Uint8Array.from([0, ...Buffer.from(`{"value":"aaaaaaaaaaaaaaaaaaaaaaaa ${i}"}`)]),
+      record:
+        i % 7 === 0
+          ? Uint8Array.of(1)
+          : Uint8Array.from([0, ...Buffer.from(`{"value":"aaaaaaaaaaaaaaaaaaaaaaaa ${i}"}`)]),
     })),
   );
   return { sorted, bytes: buildTable(sorted, { blockSizeBytes: 600 }).bytes };
@@ -231,7 +242,10 @@ test('LSM rule 10: a corrupt filter means reading without it', async () => {
 
 test('LSM rule 5: a table under another file number is refused', () => {
   const { bytes } = sweepTable();
-  assert.throws(() => readTable(bytes, 8), (error) => error instanceof CorruptionError && /names table 7/.test(error.message));
+  assert.throws(
+    () => readTable(bytes, 8),
+    (error) => error instanceof CorruptionError && /names table 7/.test(error.message),
+  );
 });
 
 test('LSM rule 11: a block from another offset of the same file is refused', () => {
