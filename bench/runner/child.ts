@@ -76,11 +76,11 @@ export class Child {
     });
   }
 
-  /** Resident memory in megabytes, shared pages included; NaN where /proc is not there. */
+  /** Resident memory in MiB, shared pages included; NaN where /proc is not there. */
   residentMegabytes(): number {
     const status = `/proc/${this.pid}/status`;
     if (!fs.existsSync(status)) return Number.NaN;
-    return Number(/^VmRSS:\s+(\d+) kB/m.exec(fs.readFileSync(status, 'utf8'))?.[1]) / 1000;
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(fs.readFileSync(status, 'utf8'))?.[1]) / 1024;
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

@@ -28,7 +28,9 @@ export function table(results: readonly RowResult[]): string {
 
 function lineOf(figure: Figure): string[] {
   const { title, against, value, unit, bar, ours, reference } = figure;
-  const judged = { aim: 'pass (aim)', reach: 'pass', short: 'SHORT' }[verdict(figure)];
+  const judged = { aim: 'pass (aim)', reach: 'pass', short: bar.stretch === true ? 'stretch' : 'SHORT' }[
+    verdict(figure)
+  ];
   const sign = bar.better === 'higher' ? '>=' : '<=';
   return [
     title,

@@ -18,6 +18,8 @@ export interface Bar {
   /** Where the project is going. */
   readonly aim: number;
   readonly better: 'higher' | 'lower';
+  /** A far aim: missing it is no failure. */
+  readonly stretch?: true;
 }
 
 /** One number for each round. */

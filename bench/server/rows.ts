@@ -1,8 +1,10 @@
 import type { Row } from '../runner/row.js';
 import { binaryGetPlain, binaryGetRedis } from './binary-get.js';
 import { binaryPut } from './binary-put.js';
+import { engine } from './engine.js';
 import { httpGet } from './http-get.js';
 import { httpPut } from './http-put.js';
+import { logSync } from './log-sync.js';
 import { loopDelay } from './loop-delay.js';
 import { memory } from './memory.js';
 import { restart } from './restart.js';
@@ -15,6 +17,8 @@ export const rows: readonly Row[] = [
   binaryGetRedis,
   binaryGetPlain,
   binaryPut,
+  engine,
+  logSync,
   loopDelay,
   tailLatency,
   restart,
