@@ -2,8 +2,10 @@ import { CorruptionError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
 import { Engine } from '../engine/engine.js';
 import type { EngineJobs } from '../engine/jobs/jobs.js';
+import type { EngineOptions } from '../engine/engine-options.js';
 import { CURRENT_NAME, CURRENT_TEMPORARY_NAME, parseManifestName } from '../engine/manifest/format.js';
 import { Log } from '../engine/log/log.js';
+import type { LogOptions } from '../engine/log/log-options.js';
 import type { LogRecoverySink } from '../engine/log/recovery.js';
 import type { Clock } from '../ports/clock.js';
 import type { Disk, SyncDisk } from '../ports/disk.js';
@@ -46,6 +48,11 @@ export interface LocalNodeOptions {
   /** The node can't go on: a failed sync, a broken invariant of the storage. The process has to end. */
   readonly onFatal: (error: Error) => void;
   readonly onLogWrite?: (durationMs: number, bytes: number, records: number) => void;
+  /** Largest part of a batch in one partition; the log's ring has twice the size. */
+  readonly maxEntryBytes?: number;
+  /** Sizes and limits that users have no option for; the simulator makes them tiny. */
+  readonly tuning?: Pick<EngineOptions, 'targetTableSizeBytes' | 'levelBaseSizeBytes' | 'level0'> &
+    Pick<LogOptions, 'ringBytes'>;
 }
 
 export interface LocalNode {
@@ -54,6 +61,8 @@ export interface LocalNode {
   readonly log: Log;
   readonly host: GroupHost;
   readonly revisionClock: RevisionClock;
+  /** Largest payload of one entry. */
+  readonly maxEntryBytes: number;
   /** Finishes what was accepted, then closes all files. */
   close(): Promise<void>;
 }
@@ -75,6 +84,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     log?.releaseBefore((_group, replicaId) => indexes.get(replicaId) ?? Infinity).catch(onFatal);
   };
   const engine = await Engine.open({
+    ...options.tuning,
     directory: dataDir,
     disk,
     executor: options.executor,
@@ -82,7 +92,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     memtableSizeBytes: options.memtableSizeBytes,
     blockCacheSizeBytes: options.blockCacheSizeBytes,
     historyWindowMs: options.historyWindowMs,
-    nowRevision: () => revisionClock?.now() ?? 0,
+    nowRevision: () => revisionClock?.boundNow() ?? 0,
     captureAppliedState: () => ({ groups: groups.map(groupState), clockBound: log?.clockBound ?? 0 }),
     onFlushed: releaseLog,
     onError: onFatal,
@@ -91,6 +101,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
   groups = await bringUpGroups(engine, identity);
   const replay = new Replay(engine, groups);
   const startedMs = options.clock.monotonicMs();
+  const maxEntryBytes = options.maxEntryBytes ?? MAX_ENTRY_BYTES;
   log = Log.open(
     {
       directory: `${dataDir}/${LOG_DIRECTORY}`,
@@ -99,8 +110,9 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       random: options.random,
       writer: options.logWriter,
       expectedLogId: isNew ? null : Buffer.from(identity.logId, 'hex'),
-      maxEntryBytes: MAX_ENTRY_BYTES,
+      maxEntryBytes,
       segmentBytes: options.logSegmentSizeBytes,
+      ...options.tuning,
       onDurable: (sequence) => host?.durable(sequence),
       onFatal,
       onWarning: (message) => logger.warn({}, message),
@@ -135,6 +147,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     log,
     host,
     revisionClock: openClock,
+    maxEntryBytes,
     async close() {
       await openHost.close();
       await engine.close();

@@ -62,6 +62,16 @@ export class RevisionClock {
   }
 
   /**
+   * This instant as far as it is durable, bound for later revisions. What is kept on disk (the history floor) may
+   * rely on it: found by a simulated crash with the wall clock set back, which left a floor above all later scans.
+   */
+  boundNow(): Revision {
+    const instant = Math.min(this.now(), this.#durableBound);
+    this.raise(instant);
+    return instant;
+  }
+
+  /**
    * The next revision of a group whose last one was `last`: above it and above the floor, with
    * `revision % partitionCount === partition`.
    */

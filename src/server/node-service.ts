@@ -36,6 +36,7 @@ export interface NodeServiceOptions {
   readonly revisionClock: RevisionClock;
   readonly clock: Clock;
   readonly maxValueBytes: number;
+  readonly maxEntryBytes: number;
   readonly status: () => NodeStatus;
 }
 

@@ -3,6 +3,7 @@ import { xxHash32 } from '../base/hash.js';
 import type { GroupHost } from '../cluster/group-host.js';
 import { partitionOf } from '../cluster/placement.js';
 import { ABSENT, BLOCKED, type Engine } from '../engine/engine.js';
+import type { FoundRecord } from '../engine/point-read.js';
 import { isAbsentAt, recordHeaderBytes, TOMBSTONE_RECORD, writeRecordHeader } from '../lsm/record.js';
 import { LATEST, MAX_USER_KEY_BYTES, type Revision } from '../lsm/row-key.js';
 import { ENTRY_WRITE, operationBytes, writeOperationHead } from '../replica/command.js';
@@ -19,6 +20,7 @@ export interface WriterOptions {
   readonly host: GroupHost;
   readonly engine: Engine;
   readonly maxValueBytes: number;
+  readonly maxEntryBytes: number;
 }
 
 /**
@@ -31,6 +33,7 @@ export class Writer {
   readonly #engine: Engine;
   readonly #groups: readonly Group[];
   readonly #maxValueBytes: number;
+  readonly #maxEntryBytes: number;
   /** The state of the key that `#readState` looked at: 0 when it is absent. */
   #stateRevision: Revision = 0;
   /** Whether that state is an unapplied write, so that an answer from it has to wait. */
@@ -41,6 +44,7 @@ export class Writer {
     this.#engine = options.engine;
     this.#groups = options.host.groups;
     this.#maxValueBytes = options.maxValueBytes;
+    this.#maxEntryBytes = options.maxEntryBytes;
   }
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
@@ -124,7 +128,7 @@ export class Writer {
     const recordBytes = headerBytes + value.length;
     const at = this.#host.append(group, revision, ENTRY_WRITE, operationBytes(keyLength, recordBytes), 1, hash, done);
     if (at < 0) {
-      queueMicrotask(() => done(ringFull(), 0));
+      queueMicrotask(() => done(this.#host.refusal(), 0));
       return;
     }
     writePut(this.#host.ring, at, key, keyStart, keyLength, value, options, revision, recordBytes);
@@ -135,7 +139,7 @@ export class Writer {
     const payload = operationBytes(key.length, TOMBSTONE_RECORD.length);
     const at = this.#host.append(group, revision, ENTRY_WRITE, payload, 1, hash, done);
     if (at < 0) {
-      queueMicrotask(() => done(ringFull(), 0));
+      queueMicrotask(() => done(this.#host.refusal(), 0));
       return;
     }
     writeDelete(this.#host.ring, at, key);
@@ -176,27 +180,27 @@ export class Writer {
       return;
     }
     const ownKey = key.slice();
-    this.#fetchState(group, ownKey, hash).then(
-      () => {
-        const refusal = this.#host.admission();
-        if (refusal === null) evaluate(ownKey);
-        else failed(refusal);
-      },
-      (error: unknown) => failed(asCairnError(error)),
-    );
+    this.#fetchState(group, ownKey, hash, () => evaluate(ownKey)).catch((error: unknown) => failed(asCairnError(error)));
   }
 
-  /** Resolves in the step in which `#readState` has just succeeded. */
-  async #fetchState(group: Group, key: Uint8Array, hash: number): Promise<void> {
+  /**
+   * Calls `evaluate` in the very step in which the state is known. Not after this resolves: even one microtask in between
+   * lets another write in (found by a simulated run: a condition was evaluated over another key's state).
+   */
+  async #fetchState(group: Group, key: Uint8Array, hash: number, evaluate: () => void): Promise<void> {
     for (let fetches = 0; fetches < MAX_FETCHES; fetches++) {
       const lastRevision = group.lastRevision;
       const version = await this.#engine.read(group.replicaId, key, hash, LATEST);
-      if (this.#readState(group, key, hash)) return;
-      if (group.lastRevision !== lastRevision) continue;
-      // Nothing was written to the group since the read began, so what it saw is the state.
-      this.#stateUnapplied = false;
-      const absent = version === null || isAbsentAt(version.record, 0, this.#host.nextRevision(group));
-      this.#stateRevision = absent ? 0 : version.revision;
+      const refusal = this.#host.admission();
+      if (refusal !== null) throw refusal;
+      if (!this.#readState(group, key, hash)) {
+        // When nothing was written to the group since the read began, what it saw is the state.
+        if (group.lastRevision !== lastRevision) continue;
+        this.#stateUnapplied = false;
+        const absent = version === null || isAbsentAt(version.record, 0, this.#host.nextRevision(group));
+        this.#stateRevision = absent ? 0 : version.revision;
+      }
+      evaluate();
       return;
     }
     throw new CairnError('overloaded', 'the block cache is too small to evaluate this condition now; retry');
@@ -277,50 +281,54 @@ export class Writer {
     return [...parts.values()];
   }
 
-  /** Finds out which deletes meet a value, then appends the part in the same step. */
+  /** Finds out which deletes meet a value and appends the part in the same step. */
   async #batchWithDeletes(part: BatchPart, results: BatchResult[], partDone: () => void): Promise<void> {
+    const { group, operations, hashes } = part;
+    const fetched = new Map<number, FoundRecord | null>();
+    let fetchedAt: Revision = -1;
     try {
-      const included = await this.#metValues(part);
-      const refusal = this.#host.admission();
-      if (refusal !== null) throw refusal;
-      if (included.some((isIncluded) => isIncluded)) this.#appendPart(part, included, results, partDone);
-      else {
-        this.#stateUnapplied = true;
-        const revision = Math.max(part.group.lastRevision, 1);
-        this.#answerFromState(() => {
-          for (const position of part.positions) results[position] = { error: null, revision, deleted: false };
-          partDone();
+      for (let fetches = 0; fetches < MAX_FETCHES; fetches++) {
+        if (fetchedAt !== group.lastRevision) fetched.clear();
+        const missing: number[] = [];
+        const included = operations.map((operation, i) => {
+          if (operation.kind !== 'delete') return true;
+          if (this.#readState(group, operation.key, hashes[i]!)) return this.#stateRevision !== 0;
+          const version = fetched.get(i);
+          if (version === undefined) missing.push(i);
+          else if (version !== null) return !isAbsentAt(version.record, 0, this.#host.nextRevision(group));
+          return false;
         });
+        if (missing.length === 0) {
+          const refusal = this.#host.admission();
+          if (refusal !== null) throw refusal;
+          this.#finishPart(part, included, results, partDone);
+          return;
+        }
+        fetchedAt = group.lastRevision;
+        const versions = await Promise.all(
+          missing.map((i) => this.#engine.read(group.replicaId, operations[i]!.key, hashes[i]!, LATEST)),
+        );
+        missing.forEach((position, i) => fetched.set(position, versions[i]!));
       }
+      throw new CairnError('overloaded', 'the keys of this batch change faster than they can be read; retry');
     } catch (error) {
       for (const position of part.positions) results[position] = failed(asCairnError(error));
       partDone();
     }
   }
 
-  /** For each operation whether it has something to write; resolves in the step in which all answers hold. */
-  async #metValues(part: BatchPart): Promise<boolean[]> {
-    const { group, operations, hashes } = part;
-    const fetched = new Map<number, StoredRecord | null>();
-    let fetchedAt: Revision = -1;
-    for (let fetches = 0; fetches < MAX_FETCHES; fetches++) {
-      const missing: number[] = [];
-      const included = operations.map((operation, i) => {
-        if (operation.kind !== 'delete') return true;
-        if (this.#readState(group, operation.key, hashes[i]!)) return this.#stateRevision !== 0;
-        const version = fetchedAt === group.lastRevision ? fetched.get(i) : undefined;
-        if (version === undefined) missing.push(i);
-        return version !== undefined && version !== null && !isAbsentAt(version.record, 0, this.#host.nextRevision(group));
-      });
-      if (missing.length === 0) return included;
-      if (fetchedAt !== group.lastRevision) fetched.clear();
-      fetchedAt = group.lastRevision;
-      const versions = await Promise.all(
-        missing.map((i) => this.#engine.read(group.replicaId, operations[i]!.key, hashes[i]!, LATEST)),
-      );
-      missing.forEach((position, i) => fetched.set(position, versions[i]!));
+  /** Appends what has something to write; a part of deletes that met nothing is only answered. */
+  #finishPart(part: BatchPart, included: readonly boolean[], results: BatchResult[], partDone: () => void): void {
+    if (included.includes(true)) {
+      this.#appendPart(part, included, results, partDone);
+      return;
     }
-    throw new CairnError('overloaded', 'the keys of this batch change faster than they can be read; retry');
+    this.#stateUnapplied = true;
+    const revision = Math.max(part.group.lastRevision, 1);
+    this.#answerFromState(() => {
+      for (const position of part.positions) results[position] = { error: null, revision, deleted: false };
+      partDone();
+    });
   }
 
   /** One entry for the included operations; the others are deletes that met no value. */
@@ -342,9 +350,14 @@ export class Writer {
       });
       partDone();
     };
+    if (payloadBytes > this.#maxEntryBytes) {
+      const expected = `expected at most ${this.#maxEntryBytes} bytes for one partition in a batch`;
+      queueMicrotask(() => done(new CairnError('too_large', `${expected}, found ${payloadBytes}`), 0));
+      return;
+    }
     let at = this.#host.append(group, revision, ENTRY_WRITE, payloadBytes, count, keyHash, done);
     if (at < 0) {
-      queueMicrotask(() => done(ringFull(), 0));
+      queueMicrotask(() => done(this.#host.refusal(), 0));
       return;
     }
     operations.forEach((operation, i) => {
@@ -356,11 +369,6 @@ export class Writer {
           : writePut(this.#host.ring, at, key, 0, key.length, operation.value, operation, revision, recordBytesOf(operation));
     });
   }
-}
-
-interface StoredRecord {
-  readonly record: Uint8Array;
-  readonly revision: Revision;
 }
 
 interface BatchPart {
@@ -381,9 +389,6 @@ function checkBatchSize(count: number): CairnError | null {
   return new CairnError('too_large', `expected at most ${MAX_BATCH_OPERATIONS} keys in a batch, found ${count}`);
 }
 
-function ringFull(): CairnError {
-  return new CairnError('overloaded', 'more writes wait for the disk than the log can hold; retry');
-}
 
 function asCairnError(error: unknown): CairnError {
   if (error instanceof CairnError) return error;

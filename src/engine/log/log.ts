@@ -265,6 +265,8 @@ export class Log {
   /** Frees the ring's space of everything up to the sequence, which must be durable. */
   release(sequence: number): void {
     this.#ring.release(sequence);
+    // `seal` promised a record for a bound that found no room; nobody may come to seal again.
+    if (this.#boundChanged && this.#recordAt < 0) this.seal();
   }
 
   /**
