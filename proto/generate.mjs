@@ -14,7 +14,7 @@ const leftOut = ['create', 'verify', 'convert', 'delimited', 'typeurl', 'service
 
 function run(tool, args) {
   return new Promise((resolve, reject) => {
-    tool.main(args, (error, output) => (error ? reject(error) : resolve(output)));
+    tool.main(args, (error, output) => (error instanceof Error ? reject(error) : resolve(output)));
   });
 }
 

@@ -106,7 +106,8 @@ function operationOf(number: number, members: ReadonlyMap<string, string>): Batc
     const json = members.get(name);
     if (json === undefined) return undefined;
     const value: unknown = JSON.parse(json);
-    if (typeof value !== 'string') throw new UsageError(`line ${number}: expected "${name}" to be a string, found ${json}`);
+    if (typeof value !== 'string')
+      throw new UsageError(`line ${number}: expected "${name}" to be a string, found ${json}`);
     return value;
   };
   const keyOf = (name: string): string | Uint8Array | undefined => {
@@ -119,10 +120,13 @@ function operationOf(number: number, members: ReadonlyMap<string, string>): Batc
   const value = members.get('value');
   const base64 = text('valueBase64');
   if (put === undefined || (value === undefined) === (base64 === undefined)) {
-    throw new UsageError(`line ${number}: expected {"key": ..., "value": ...} or {"delete": ...}, found ${[...members.keys()].join(', ')}`);
+    throw new UsageError(
+      `line ${number}: expected {"key": ..., "value": ...} or {"delete": ...}, found ${[...members.keys()].join(', ')}`,
+    );
   }
   const ttl = members.get('ttl');
-  if (ttl !== undefined && !/^\d+$/.test(ttl)) throw new UsageError(`line ${number}: expected "ttl" in whole seconds, found ${ttl}`);
+  if (ttl !== undefined && !/^\d+$/.test(ttl))
+    throw new UsageError(`line ${number}: expected "ttl" in whole seconds, found ${ttl}`);
   const bytes = value === undefined ? Buffer.from(base64!, 'base64') : Buffer.from(value, 'utf8');
   const contentType = value === undefined ? (text('contentType') ?? 'application/octet-stream') : 'application/json';
   return { put, bytes, contentType, ttlSeconds: Number(ttl ?? 0) };

@@ -1,5 +1,10 @@
 import { Option, type Command } from 'commander';
-import { addConnectionOptions, addOutputOption, type ConnectionOptions, type OutputOptions } from './connection-options.js';
+import {
+  addConnectionOptions,
+  addOutputOption,
+  type ConnectionOptions,
+  type OutputOptions,
+} from './connection-options.js';
 import { binaryTargets, httpTargets, type LoadTarget } from './load-targets.js';
 import { runLoad, type LoadPlan } from './load.js';
 import { positiveNumber, wholeNumber } from './numbers.js';
@@ -25,15 +30,22 @@ export function addBenchCommand(program: Command, terminal: Terminal): void {
   const bench = program
     .command('bench')
     .description('put load on a node and print its rate and latencies; it writes keys below --prefix')
-    .addOption(new Option('--op <op>', 'mixed is nine reads to one write').choices(['get', 'put', 'mixed']).default('mixed'))
+    .addOption(
+      new Option('--op <op>', 'mixed is nine reads to one write').choices(['get', 'put', 'mixed']).default('mixed'),
+    )
     .option('--http <url>', 'use the HTTP API at this address instead of the binary protocol')
     .addOption(new Option('--connections <count>').default(16).argParser(wholeNumber(1)))
-    .addOption(new Option('--pipeline <count>', 'requests under way on each connection (HTTP: 1)').default(8).argParser(wholeNumber(1)))
+    .addOption(
+      new Option('--pipeline <count>', 'requests under way on each connection (HTTP: 1)')
+        .default(8)
+        .argParser(wholeNumber(1)),
+    )
     .addOption(new Option('--seconds <seconds>', 'how long').default(10).argParser(positiveNumber))
     .addOption(
-      new Option('--rate <per second>', 'open loop: start requests at this rate, and count latency from when each was due').argParser(
-        positiveNumber,
-      ),
+      new Option(
+        '--rate <per second>',
+        'open loop: start requests at this rate, and count latency from when each was due',
+      ).argParser(positiveNumber),
     )
     .addOption(new Option('--keys <count>', 'different keys').default(100_000).argParser(wholeNumber(1)))
     .addOption(new Option('--value-bytes <bytes>').default(100).argParser(wholeNumber(16)))
@@ -66,7 +78,8 @@ async function runBench(terminal: Terminal, options: Options): Promise<void> {
     if (options.output === 'json') await write(terminal, `${JSON.stringify(members)}\n`);
     else if (options.output === 'raw') await write(terminal, `${result.perSecond}\n`);
     else await write(terminal, table(Object.keys(members), [Object.values(members).map(String)]));
-    if (result.errors > 0) throw new Error(`${result.errors} of ${result.requests} requests failed, the first with: ${result.firstError}`);
+    if (result.errors > 0)
+      throw new Error(`${result.errors} of ${result.requests} requests failed, the first with: ${result.firstError}`);
   } finally {
     await Promise.all(targets.map((target) => target.close()));
   }
@@ -85,7 +98,10 @@ async function preload(
   try {
     for (let first = 0; first < keys; first += PRELOAD_BATCH) {
       const count = Math.min(PRELOAD_BATCH, keys - first);
-      await target.putMany(Array.from({ length: count }, (_, i) => keyOf(first + i)), value);
+      await target.putMany(
+        Array.from({ length: count }, (_, i) => keyOf(first + i)),
+        value,
+      );
       progress.update(first + count);
     }
   } finally {

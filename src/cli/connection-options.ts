@@ -25,7 +25,9 @@ export function addConnectionOptions(command: Command): Command {
 }
 
 export function addOutputOption(command: Command): Command {
-  return command.addOption(new Option('-o, --output <format>', 'how data is printed').choices(OUTPUT_FORMATS).default('json'));
+  return command.addOption(
+    new Option('-o, --output <format>', 'how data is printed').choices(OUTPUT_FORMATS).default('json'),
+  );
 }
 
 /** Runs `work` with a client and disconnects, whatever happens. */

@@ -15,7 +15,12 @@ interface Finding {
   readonly detail: string;
 }
 
-type Options = OutputOptions & { readonly dataDir: string; readonly host: string; readonly ports: string; readonly syncs: number };
+type Options = OutputOptions & {
+  readonly dataDir: string;
+  readonly host: string;
+  readonly ports: string;
+  readonly syncs: number;
+};
 
 const GIBIBYTE = 2 ** 30;
 const SLOW_SYNC_P99_MS = 20;
@@ -55,17 +60,32 @@ async function runDoctor(terminal: Terminal, options: Options): Promise<void> {
     ...(await Promise.all(options.ports.split(',').map((port) => portFinding(options.host, Number(port))))),
   ];
   if (options.output === 'json') await write(terminal, `${JSON.stringify(findings)}\n`);
-  else if (options.output === 'raw') await write(terminal, findings.map((f) => `${f.status}\t${f.check}\t${f.detail}\n`).join(''));
-  else await write(terminal, table(['CHECK', 'STATUS', 'DETAIL'], findings.map((f) => [f.check, f.status, f.detail])));
+  else if (options.output === 'raw')
+    await write(terminal, findings.map((f) => `${f.status}\t${f.check}\t${f.detail}\n`).join(''));
+  else
+    await write(
+      terminal,
+      table(
+        ['CHECK', 'STATUS', 'DETAIL'],
+        findings.map((f) => [f.check, f.status, f.detail]),
+      ),
+    );
   const failed = findings.filter(({ status }) => status === 'fail');
-  if (failed.length > 0) throw new Error(`${failed.length} ${failed.length === 1 ? 'check' : 'checks'} failed: ${failed.map((f) => f.check).join(', ')}`);
+  if (failed.length > 0)
+    throw new Error(
+      `${failed.length} ${failed.length === 1 ? 'check' : 'checks'} failed: ${failed.map((f) => f.check).join(', ')}`,
+    );
   terminal.stderr.write(`${colour(terminal, 'green', 'A node can run here.')}\n`);
 }
 
 function nodeVersion(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const ok = major > 20 || (major === 20 && minor >= 19);
-  return { check: 'node', status: ok ? 'ok' : 'fail', detail: `${process.version}${ok ? '' : '; 20.19 or newer is needed'}` };
+  return {
+    check: 'node',
+    status: ok ? 'ok' : 'fail',
+    detail: `${process.version}${ok ? '' : '; 20.19 or newer is needed'}`,
+  };
 }
 
 function glibc(): Finding {
@@ -73,7 +93,11 @@ function glibc(): Finding {
   const version = report.header?.glibcVersionRuntime;
   if (version !== undefined) return { check: 'glibc', status: 'ok', detail: version };
   const isLinux = process.platform === 'linux';
-  return { check: 'glibc', status: isLinux ? 'fail' : 'ok', detail: isLinux ? 'none; musl is not supported' : process.platform };
+  return {
+    check: 'glibc',
+    status: isLinux ? 'fail' : 'ok',
+    detail: isLinux ? 'none; musl is not supported' : process.platform,
+  };
 }
 
 function uws(): Finding {
@@ -114,7 +138,11 @@ function disk(dataDir: string, syncs: number): Finding[] {
 }
 
 function syncLatency(system: NodeSyncDisk, probe: string, syncs: number): Finding {
-  const histogram = build({ lowestDiscernibleValue: 1, highestTrackableValue: 60_000_000, numberOfSignificantValueDigits: 3 });
+  const histogram = build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: 60_000_000,
+    numberOfSignificantValueDigits: 3,
+  });
   const file = system.open(probe, 'dsync');
   const sector = new Uint8Array(SECTOR_BYTES).fill(1);
   try {
@@ -139,7 +167,11 @@ function clock(): Finding {
   const now = new Date();
   const source = linuxFile('/sys/devices/system/clocksource/clocksource0/current_clocksource');
   const ok = now.getUTCFullYear() >= 2025 && now.getUTCFullYear() < 2094;
-  return { check: 'clock', status: ok ? 'ok' : 'fail', detail: `${now.toISOString()}${source === '' ? '' : `, source ${source}`}` };
+  return {
+    check: 'clock',
+    status: ok ? 'ok' : 'fail',
+    detail: `${now.toISOString()}${source === '' ? '' : `, source ${source}`}`,
+  };
 }
 
 function linuxFile(name: string): string {
@@ -158,6 +190,8 @@ function portFinding(host: string, port: number): Promise<Finding> {
       const taken = error.code === 'EADDRINUSE';
       resolve({ check, status: taken ? 'warn' : 'fail', detail: taken ? `taken on ${host}` : error.message });
     });
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve({ check, status: 'ok', detail: `free on ${host}` })));
+    server.listen({ host, port, exclusive: true }, () =>
+      server.close(() => resolve({ check, status: 'ok', detail: `free on ${host}` })),
+    );
   });
 }

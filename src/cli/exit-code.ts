@@ -1,6 +1,13 @@
 import { CommanderError } from 'commander';
 import { CairnError } from '../base/errors.js';
-import { AuthError, ClientError, ConflictError, InvalidRequestError, UnavailableError, DeadlineError } from '../client/index.js';
+import {
+  AuthError,
+  ClientError,
+  ConflictError,
+  InvalidRequestError,
+  UnavailableError,
+  DeadlineError,
+} from '../client/index.js';
 
 /** What scripts rely on (docs: `cairn --help`). */
 export const EXIT_CODES = { ok: 0, error: 1, usage: 2, notFound: 3, conflict: 4, auth: 5, unavailable: 6 } as const;

@@ -1,7 +1,13 @@
 import { Option, type Command } from 'commander';
 import { jsonProblem } from '../codec/json-scan.js';
 import type { WriteOptions } from '../client/index.js';
-import { addConnectionOptions, addOutputOption, withClient, type ConnectionOptions, type OutputOptions } from './connection-options.js';
+import {
+  addConnectionOptions,
+  addOutputOption,
+  withClient,
+  type ConnectionOptions,
+  type OutputOptions,
+} from './connection-options.js';
 import { NotFoundError, UsageError } from './exit-code.js';
 import { readAll } from './input.js';
 import { wholeNumber } from './numbers.js';
@@ -83,7 +89,9 @@ function conditions(options: ConditionOptions): WriteOptions {
 }
 
 async function runGet(terminal: Terminal, key: string, options: GetOptions): Promise<void> {
-  const entry = await withClient(options, (client) => client.getRaw(key, options.at === undefined ? {} : { at: options.at }));
+  const entry = await withClient(options, (client) =>
+    client.getRaw(key, options.at === undefined ? {} : { at: options.at }),
+  );
   if (entry === null) throw new NotFoundError(`key_not_found: there is nothing under "${key}"`);
   if (options.output === 'raw') {
     await write(terminal, entry.bytes);
@@ -91,13 +99,17 @@ async function runGet(terminal: Terminal, key: string, options: GetOptions): Pro
     if (entry.contentType === 'application/json') await write(terminal, '\n');
   } else if (options.output === 'table') {
     const expires = entry.expiresAt?.toISOString() ?? '';
-    await write(terminal, table(['KEY', 'REVISION', 'EXPIRES', 'VALUE'], [[key, String(entry.revision), expires, valueCell(entry)]]));
+    await write(
+      terminal,
+      table(['KEY', 'REVISION', 'EXPIRES', 'VALUE'], [[key, String(entry.revision), expires, valueCell(entry)]]),
+    );
   } else await write(terminal, `${jsonObject({ key: JSON.stringify(key), ...entryMembers(entry) })}\n`);
 }
 
 async function runPut(terminal: Terminal, key: string, value: string | undefined, options: PutOptions): Promise<void> {
   if (value !== undefined && options.file !== undefined) throw new UsageError('expected a value or --file, found both');
-  if (options.string && options.contentType !== undefined) throw new UsageError('expected --string or --content-type, found both');
+  if (options.string && options.contentType !== undefined)
+    throw new UsageError('expected --string or --content-type, found both');
   if (value === undefined && options.file === undefined && terminal.stdin.isTTY) {
     throw new UsageError('expected a value, --file, or something on standard input; see `cairn put --help`');
   }
@@ -106,10 +118,16 @@ async function runPut(terminal: Terminal, key: string, value: string | undefined
   const contentType = options.contentType ?? 'application/json';
   const problem = contentType === 'application/json' ? jsonProblem(bytes, 0, bytes.length) : null;
   if (problem !== null) {
-    throw new UsageError(`the value is not JSON: ${problem.message}. Use --string for a text, --content-type for other bytes`);
+    throw new UsageError(
+      `the value is not JSON: ${problem.message}. Use --string for a text, --content-type for other bytes`,
+    );
   }
   const { revision } = await withClient(options, (client) =>
-    client.putRaw(key, bytes, { contentType, ...(options.ttl === undefined ? {} : { ttlSeconds: options.ttl }), ...conditions(options) }),
+    client.putRaw(key, bytes, {
+      contentType,
+      ...(options.ttl === undefined ? {} : { ttlSeconds: options.ttl }),
+      ...conditions(options),
+    }),
   );
   if (options.output === 'raw') await write(terminal, `${revision}\n`);
   else if (options.output === 'table') await write(terminal, table(['KEY', 'REVISION'], [[key, String(revision)]]));
@@ -119,6 +137,7 @@ async function runPut(terminal: Terminal, key: string, value: string | undefined
 async function runDelete(terminal: Terminal, key: string, options: ConditionOptions): Promise<void> {
   const { deleted, revision } = await withClient(options, (client) => client.delete(key, conditions(options)));
   if (options.output === 'raw') await write(terminal, `${deleted}\n`);
-  else if (options.output === 'table') await write(terminal, table(['KEY', 'DELETED', 'REVISION'], [[key, String(deleted), String(revision)]]));
+  else if (options.output === 'table')
+    await write(terminal, table(['KEY', 'DELETED', 'REVISION'], [[key, String(deleted), String(revision)]]));
   else await write(terminal, `${JSON.stringify({ key, deleted, revision })}\n`);
 }

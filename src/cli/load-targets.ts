@@ -37,7 +37,8 @@ export function binaryTargets(options: ConnectionOptions & { readonly connection
 }
 
 export function httpTargets(url: string, connections: number): LoadTarget[] {
-  if (!URL.canParse(url)) throw new UsageError(`expected --http to be an address such as http://127.0.0.1:8080, found "${url}"`);
+  if (!URL.canParse(url))
+    throw new UsageError(`expected --http to be an address such as http://127.0.0.1:8080, found "${url}"`);
   return Array.from({ length: connections }, () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const path = (key: string): string => `/api/v1/kv/${encodeURIComponent(key)}`;
@@ -46,7 +47,13 @@ export function httpTargets(url: string, connections: number): LoadTarget[] {
       put: (key, value) => exchange(agent, url, 'PUT', path(key), `{"value":${Buffer.from(value).toString()}}`),
       putMany(keys, value) {
         const text = Buffer.from(value).toString();
-        return exchange(agent, url, 'POST', '/api/v1/kv/batch', `{${keys.map((key) => `${JSON.stringify(key)}:${text}`).join(',')}}`);
+        return exchange(
+          agent,
+          url,
+          'POST',
+          '/api/v1/kv/batch',
+          `{${keys.map((key) => `${JSON.stringify(key)}:${text}`).join(',')}}`,
+        );
       },
       async close() {
         agent.destroy();
@@ -57,7 +64,8 @@ export function httpTargets(url: string, connections: number): LoadTarget[] {
 
 function exchange(agent: Agent, url: string, method: string, path: string, body: string | null): Promise<void> {
   return new Promise((resolve, reject) => {
-    const headers = body === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+    const headers =
+      body === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
     const call = request(new URL(path, url), { agent, method, headers }, (response) => {
       response.on('error', reject);
       response.on('end', () => {

@@ -48,21 +48,25 @@ class Load {
     const worker = async (target: LoadTarget): Promise<void> => {
       while (performance.now() < endMs) await this.#one(target, performance.now());
     };
-    await Promise.all(this.#targets.flatMap((target) => Array.from({ length: this.#plan.pipeline }, () => worker(target))));
+    await Promise.all(
+      this.#targets.flatMap((target) => Array.from({ length: this.#plan.pipeline }, () => worker(target))),
+    );
   }
 
   /** Latency counts from when a request was due, so that a stall of the node, or of this process, is seen. */
   async openLoop(startMs: number, endMs: number): Promise<void> {
     const periodMs = 1000 / this.#plan.rate;
     const running = new Set<Promise<void>>();
-    for (let due = startMs; due < endMs; ) {
+    for (let due = startMs; due < endMs;) {
       const nowMs = performance.now();
       for (; due <= nowMs && due < endMs; due += periodMs) {
         if (this.#outstanding >= MAX_OUTSTANDING) {
           this.#fail(new Error(`more than ${MAX_OUTSTANDING} requests are under way`));
           continue;
         }
-        const request: Promise<void> = this.#one(this.#targets[this.#started % this.#targets.length]!, due).finally(() => running.delete(request));
+        const request: Promise<void> = this.#one(this.#targets[this.#started % this.#targets.length]!, due).finally(
+          () => running.delete(request),
+        );
         running.add(request);
       }
       await new Promise((resolve) => setTimeout(resolve, TICK_MS));
@@ -108,7 +112,11 @@ class Load {
 }
 
 /** `onSecond` hears of each second that has passed. */
-export async function runLoad(plan: LoadPlan, targets: readonly LoadTarget[], onSecond: (seconds: number) => void): Promise<LoadResult> {
+export async function runLoad(
+  plan: LoadPlan,
+  targets: readonly LoadTarget[],
+  onSecond: (seconds: number) => void,
+): Promise<LoadResult> {
   const load = new Load(plan, targets);
   const startMs = performance.now();
   const ticker = setInterval(() => onSecond(Math.floor((performance.now() - startMs) / 1000)), 1000);

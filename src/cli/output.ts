@@ -32,7 +32,9 @@ export async function write(terminal: Terminal, data: string | Uint8Array): Prom
 
 /** A JSON object from members that are JSON text already, so that every digit of a stored value stays. */
 export function jsonObject(members: Readonly<Record<string, string | undefined>>): string {
-  const parts = Object.entries(members).flatMap(([name, text]) => (text === undefined ? [] : `${JSON.stringify(name)}:${text}`));
+  const parts = Object.entries(members).flatMap(([name, text]) =>
+    text === undefined ? [] : `${JSON.stringify(name)}:${text}`,
+  );
   return `{${parts.join(',')}}`;
 }
 
@@ -67,7 +69,7 @@ const LONGEST_CELL = 80;
 
 function cell(text: string): string {
   // Control characters of a stored value must not reach the terminal.
-  const clean = text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '\u00b7');
+  const clean = text.replaceAll(/\p{Cc}/gu, '\u00b7');
   return clean.length > LONGEST_CELL ? `${clean.slice(0, LONGEST_CELL - 1)}\u2026` : clean;
 }
 
@@ -75,9 +77,20 @@ function cell(text: string): string {
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [header, ...rows.map((row) => row.map(cell))];
   const widths = header.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  return lines.map((line) => line.map((text, i) => text.padEnd(widths[i]!)).join('  ').trimEnd()).join('\n') + '\n';
+  return (
+    lines
+      .map((line) =>
+        line
+          .map((text, i) => text.padEnd(widths[i]!))
+          .join('  ')
+          .trimEnd(),
+      )
+      .join('\n') + '\n'
+  );
 }
 
 export function valueCell(entry: RawEntry): string {
-  return entry.contentType === 'application/json' ? textOf(entry.bytes) : `${entry.bytes.length} bytes of ${entry.contentType}`;
+  return entry.contentType === 'application/json'
+    ? textOf(entry.bytes)
+    : `${entry.bytes.length} bytes of ${entry.contentType}`;
 }

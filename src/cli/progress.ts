@@ -12,7 +12,10 @@ const NO_PROGRESS: Progress = { update() {}, stop() {} };
 export function startProgress(terminal: Terminal, label: string, total: number): Progress {
   if (terminal.stderr.isTTY !== true) return NO_PROGRESS;
   const format = total === 0 ? `${label} {value}` : `${label} {bar} {percentage}% {value}/{total}`;
-  const bar = new SingleBar({ format, stream: terminal.stderr, hideCursor: true, clearOnComplete: true }, Presets.shades_classic);
+  const bar = new SingleBar(
+    { format, stream: terminal.stderr, hideCursor: true, clearOnComplete: true },
+    Presets.shades_classic,
+  );
   bar.start(total, 0);
   return { update: (done) => bar.update(done), stop: () => bar.stop() };
 }

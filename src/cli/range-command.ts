@@ -1,6 +1,12 @@
 import { Option, type Command } from 'commander';
 import type { RangeOptions, RawRangeItem } from '../client/index.js';
-import { addConnectionOptions, addOutputOption, withClient, type ConnectionOptions, type OutputOptions } from './connection-options.js';
+import {
+  addConnectionOptions,
+  addOutputOption,
+  withClient,
+  type ConnectionOptions,
+  type OutputOptions,
+} from './connection-options.js';
 import { wholeNumber } from './numbers.js';
 import { entryMembers, jsonObject, keyMembers, table, textOf, valueCell, write, type Terminal } from './output.js';
 
@@ -60,7 +66,9 @@ async function runRange(terminal: Terminal, prefix: string | undefined, options:
   });
 }
 
-async function* withoutValues(keys: AsyncIterable<{ readonly keyBytes: Uint8Array; readonly revision: number }>): AsyncGenerator<RawRangeItem> {
+async function* withoutValues(
+  keys: AsyncIterable<{ readonly keyBytes: Uint8Array; readonly revision: number }>,
+): AsyncGenerator<RawRangeItem> {
   for await (const key of keys) yield { ...key, bytes: new Uint8Array(0), contentType: '' };
 }
 
@@ -70,7 +78,11 @@ function line(item: RawRangeItem, output: 'json' | 'raw', keysOnly: boolean): st
   return jsonObject({ ...keyMembers(item.keyBytes), ...members });
 }
 
-async function printLines(terminal: Terminal, items: AsyncIterable<RawRangeItem>, format: (item: RawRangeItem) => string): Promise<void> {
+async function printLines(
+  terminal: Terminal,
+  items: AsyncIterable<RawRangeItem>,
+  format: (item: RawRangeItem) => string,
+): Promise<void> {
   let text = '';
   for await (const item of items) {
     text += `${format(item)}\n`;

@@ -89,8 +89,10 @@ export class Channel {
         }
         stream = connected;
         const splitter = new FrameSplitter(DEFAULT_MAX_FRAME_BYTES);
-        connected.onEnd = () => fail(new CairnError('unavailable', `${endpoint}: closed before the hello was answered`));
-        connected.onClose = (error) => fail(error ?? new CairnError('unavailable', `${endpoint}: closed before the hello was answered`));
+        connected.onEnd = () =>
+          fail(new CairnError('unavailable', `${endpoint}: closed before the hello was answered`));
+        connected.onClose = (error) =>
+          fail(error ?? new CairnError('unavailable', `${endpoint}: closed before the hello was answered`));
         connected.onData = (chunk) => {
           try {
             splitter.push(chunk);
@@ -217,7 +219,10 @@ function readHello(splitter: FrameSplitter): ServerHello {
   const response = decodeResponse(splitter.bytes, splitter.start, splitter.end);
   if (response.error) throw errorFromWire(response.error);
   if (response.hello?.magic !== PROTOCOL_MAGIC || response.hello.versionMajor !== PROTOCOL_MAJOR) {
-    throw new CairnError('protocol_error', `expected the answer to a hello of protocol ${PROTOCOL_MAJOR}.x, found ${response.body ?? 'something else'}`);
+    throw new CairnError(
+      'protocol_error',
+      `expected the answer to a hello of protocol ${PROTOCOL_MAJOR}.x, found ${response.body ?? 'something else'}`,
+    );
   }
   return response.hello;
 }

@@ -1,6 +1,17 @@
 import { requestFrameBytes, writeGetFrame, writePutFrame } from '../codec/client-hot-codec.js';
-import { type RequestFields, type ResponseFields, encodeRequestFrame, errorFromWire } from '../codec/client-protocol.js';
-import { type ClientError, ClientError as AnyClientError, InvalidRequestError, UnavailableError, clientError } from './errors.js';
+import {
+  type RequestFields,
+  type ResponseFields,
+  encodeRequestFrame,
+  errorFromWire,
+} from '../codec/client-protocol.js';
+import {
+  type ClientError,
+  ClientError as AnyClientError,
+  InvalidRequestError,
+  UnavailableError,
+  clientError,
+} from './errors.js';
 import { type ClientPorts, EndpointPool } from './pool.js';
 import { rangePages, withinPrefix, type WireItem } from './range.js';
 import { type CallLimits, UnaryCall, type UnaryRequest } from './unary-call.js';
@@ -201,7 +212,11 @@ export class BinaryClient {
   /** The entries of a range in the order of their keys' bytes, all at one instant. Leaving the loop ends the range. */
   async *range<T = unknown>(options: RangeOptions = {}): AsyncGenerator<RangeItem<T>, void, undefined> {
     for await (const { keyBytes, ...raw } of this.#items(options, false)) {
-      yield { key: Buffer.from(keyBytes.buffer, keyBytes.byteOffset, keyBytes.length).toString('utf8'), keyBytes, ...parsed<T>(raw) };
+      yield {
+        key: Buffer.from(keyBytes.buffer, keyBytes.byteOffset, keyBytes.length).toString('utf8'),
+        keyBytes,
+        ...parsed<T>(raw),
+      };
     }
   }
 
@@ -211,14 +226,20 @@ export class BinaryClient {
   }
 
   /** As `range`, without the values. */
-  async *rangeKeys(options: RangeOptions = {}): AsyncGenerator<{ readonly keyBytes: Uint8Array; readonly revision: number }, void, undefined> {
+  async *rangeKeys(
+    options: RangeOptions = {},
+  ): AsyncGenerator<{ readonly keyBytes: Uint8Array; readonly revision: number }, void, undefined> {
     for await (const { keyBytes, revision } of this.#items(options, true)) yield { keyBytes, revision };
   }
 
   /** Asks a node whether it answers; resolves with the milliseconds that it took. */
   async ping(options: CallOptions = {}): Promise<number> {
     const startMs = this.#ports.clock.monotonicMs();
-    await this.#call(options, { isRead: true, encode: (id) => encodeRequestFrame({ id, ping: {} }), decode: () => undefined });
+    await this.#call(options, {
+      isRead: true,
+      encode: (id) => encodeRequestFrame({ id, ping: {} }),
+      decode: () => undefined,
+    });
     return this.#ports.clock.monotonicMs() - startMs;
   }
 
@@ -330,21 +351,38 @@ function conditionFields(options: WriteOptions): Pick<NonNullable<RequestFields[
   const { ifRevision, ifExists, ifAbsent } = options;
   if (ifRevision === undefined && !ifExists && !ifAbsent) return {};
   return {
-    condition: { revisions: ifRevision === undefined ? [] : [ifRevision], exists: ifExists ?? false, absent: ifAbsent ?? false },
+    condition: {
+      revisions: ifRevision === undefined ? [] : [ifRevision],
+      exists: ifExists ?? false,
+      absent: ifAbsent ?? false,
+    },
   };
 }
 
-function batchFields(operation: BatchOperation): NonNullable<NonNullable<RequestFields['batch']>['operations']>[number] {
+function batchFields(
+  operation: BatchOperation,
+): NonNullable<NonNullable<RequestFields['batch']>['operations']>[number] {
   if ('delete' in operation) return { delete: { key: bytesOf(operation.delete) } };
   const { put, ttlSeconds = 0 } = operation;
   return 'bytes' in operation
-    ? { put: { key: bytesOf(put), value: operation.bytes, contentType: wireType(operation.contentType ?? BYTES_TYPE), ttlSeconds } }
+    ? {
+        put: {
+          key: bytesOf(put),
+          value: operation.bytes,
+          contentType: wireType(operation.contentType ?? BYTES_TYPE),
+          ttlSeconds,
+        },
+      }
     : { put: { key: bytesOf(put), value: jsonBytes(operation.value), ttlSeconds } };
 }
 
 function wanted<T>(body: T | null | undefined, response: ResponseFields): T {
   if (body) return body;
-  throw new AnyClientError('protocol_error', `expected an answer of the request's kind, found ${response.body ?? 'another'}`, 'unknown');
+  throw new AnyClientError(
+    'protocol_error',
+    `expected an answer of the request's kind, found ${response.body ?? 'another'}`,
+    'unknown',
+  );
 }
 
 function rawEntry(fields: NonNullable<ResponseFields['get']>): RawEntry | null {
@@ -365,5 +403,8 @@ function rangeItem(item: WireItem): RawRangeItem {
 function parsed<T>(raw: RawEntry): Entry<T> {
   const { bytes, contentType, ...rest } = raw;
   if (contentType !== JSON_TYPE) return { value: bytes as T, ...rest };
-  return { value: JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')) as T, ...rest };
+  return {
+    value: JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')) as T,
+    ...rest,
+  };
 }

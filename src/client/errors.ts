@@ -16,7 +16,12 @@ export class ClientError extends Error {
   readonly outcome: Outcome;
   readonly extra: Readonly<Record<string, string | number | boolean>>;
 
-  constructor(code: string, message: string, outcome: Outcome, details: { extra?: ClientError['extra']; cause?: unknown } = {}) {
+  constructor(
+    code: string,
+    message: string,
+    outcome: Outcome,
+    details: { extra?: ClientError['extra']; cause?: unknown } = {},
+  ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.outcome = outcome;

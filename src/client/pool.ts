@@ -92,5 +92,7 @@ export class EndpointPool {
 /** A refusal keeps its code; everything else means that nobody was there. */
 function connectError(endpoint: string, error: Error): ClientError {
   if (error instanceof CairnError && outcomeOf(error.code) === 'refused') return clientError(error);
-  return new UnavailableError('unavailable', `${endpoint} can't be reached: ${error.message}`, 'not_executed', { cause: error });
+  return new UnavailableError('unavailable', `${endpoint} can't be reached: ${error.message}`, 'not_executed', {
+    cause: error,
+  });
 }

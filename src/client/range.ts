@@ -70,7 +70,9 @@ async function connectInTime(pool: EndpointPool, limits: RangeLimits, ports: Cli
   let timer: Timer | null = null;
   const late = new Promise<never>((_, reject) => {
     timer = ports.clock.setTimer(limits.deadlineMs, () =>
-      reject(new DeadlineError('deadline_exceeded', `no endpoint answered within ${limits.deadlineMs} ms`, 'not_executed')),
+      reject(
+        new DeadlineError('deadline_exceeded', `no endpoint answered within ${limits.deadlineMs} ms`, 'not_executed'),
+      ),
     );
   });
   try {
@@ -103,7 +105,11 @@ export function endOfPrefix(prefix: Uint8Array): Uint8Array | null {
 }
 
 /** The later start and the earlier end: a range within a prefix. */
-export function withinPrefix(prefix: Uint8Array, startKey: Uint8Array, endKey: Uint8Array | null): [Uint8Array, Uint8Array | null] {
+export function withinPrefix(
+  prefix: Uint8Array,
+  startKey: Uint8Array,
+  endKey: Uint8Array | null,
+): [Uint8Array, Uint8Array | null] {
   const prefixEnd = endOfPrefix(prefix);
   const start = compareBytes(startKey, prefix) > 0 ? startKey : prefix;
   if (endKey === null) return [start, prefixEnd];
@@ -150,11 +156,14 @@ class PageStream implements Call {
   lost(_executed: 'no' | 'unknown', cause: Error): void {
     this.#ended = true;
     this.#channel = null;
-    this.#error = new UnavailableError('unavailable', `the connection was lost: ${cause.message}`, 'not_executed', { cause });
+    this.#error = new UnavailableError('unavailable', `the connection was lost: ${cause.message}`, 'not_executed', {
+      cause,
+    });
     this.#wake?.();
   }
 
   async next(): Promise<Page> {
+    this.#limits.signal?.throwIfAborted();
     if (this.#pages.length === 0 && !this.#ended) await this.#arrival();
     const page = this.#pages.shift();
     if (page !== undefined) return page;
@@ -187,11 +196,18 @@ class PageStream implements Call {
       await new Promise<void>((resolve, reject) => {
         this.#wake = resolve;
         timer = this.#ports.clock.setTimer(deadlineMs, () =>
-          reject(new DeadlineError('deadline_exceeded', `the deadline of ${deadlineMs} ms passed without a page`, 'not_executed')),
+          reject(
+            new DeadlineError(
+              'deadline_exceeded',
+              `the deadline of ${deadlineMs} ms passed without a page`,
+              'not_executed',
+            ),
+          ),
         );
-        onAbort = () => reject(signal!.reason);
+        onAbort = resolve;
         signal?.addEventListener('abort', onAbort, { once: true });
       });
+      signal?.throwIfAborted();
     } finally {
       this.#wake = null;
       (timer as Timer | null)?.cancel();

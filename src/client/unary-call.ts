@@ -95,7 +95,8 @@ export class UnaryCall<T> implements Call {
       (channel) => {
         if (this.#settled) return;
         if (channel.usable) this.#send(channel);
-        else this.#retry(new UnavailableError('unavailable', `${channel.endpoint} closed the connection`, 'not_executed'));
+        else
+          this.#retry(new UnavailableError('unavailable', `${channel.endpoint} closed the connection`, 'not_executed'));
       },
       (error: ClientError) => {
         if (this.#settled) return;
@@ -129,12 +130,18 @@ export class UnaryCall<T> implements Call {
     const passed = `the deadline of ${this.#limits.deadlineMs} ms passed`;
     if (channel === null) {
       const reason = this.#lastError === null ? 'no endpoint answered' : this.#lastError.message;
-      this.#fail(new UnavailableError('unavailable', `${passed}: ${reason}`, 'not_executed', { cause: this.#lastError }));
+      this.#fail(
+        new UnavailableError('unavailable', `${passed}: ${reason}`, 'not_executed', { cause: this.#lastError }),
+      );
       return;
     }
     const isDead = channel.receivedChunks === this.#receivedChunksAtSend;
     const outcome = this.#request.isRead ? 'not_executed' : 'unknown';
-    const error = new DeadlineError('deadline_exceeded', `${passed} without an answer from ${channel.endpoint}`, outcome);
+    const error = new DeadlineError(
+      'deadline_exceeded',
+      `${passed} without an answer from ${channel.endpoint}`,
+      outcome,
+    );
     this.#fail(error);
     // Nothing at all came since: a peer that is gone without a word. The other calls on it may go elsewhere.
     if (isDead) channel.destroy(error);

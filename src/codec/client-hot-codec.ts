@@ -5,7 +5,7 @@ import { FRAME_HEADER_BYTES } from './frame.js';
  * The four messages that make up nearly all traffic (a plain Get, a plain Put, and their answers), written and read
  * by hand on the wire of proto/client.proto: no objects, bytes in place. The bytes are those of the generated code, which
  * test/codec/client-hot-codec.test.ts compares. A reader here accepts only the usual order of fields and says no to anything
- * else, which then goes to the generated code. Measured on 100-byte values: see bench/micro/client-codec.ts.
+ * else, which then goes to the generated code.
  */
 const TAG_ID = 0x08;
 const TAG_REQUEST_GET = 0x1a;
@@ -67,7 +67,14 @@ function writeEnvelope(target: Uint8Array, offset: number, id: number, bodyTag: 
   return at;
 }
 
-function writeBytesField(target: Uint8Array, offset: number, tag: number, source: Uint8Array, start: number, length: number): number {
+function writeBytesField(
+  target: Uint8Array,
+  offset: number,
+  tag: number,
+  source: Uint8Array,
+  start: number,
+  length: number,
+): number {
   if (length === 0) return offset;
   target[offset] = tag;
   const at = writeVarint(target, offset + 1, length);
@@ -133,7 +140,13 @@ export function writeGetFrame(target: Uint8Array, offset: number, id: number, ke
 }
 
 /** A Put of JSON without conditions and ttl. */
-export function writePutFrame(target: Uint8Array, offset: number, id: number, key: Uint8Array, value: Uint8Array): number {
+export function writePutFrame(
+  target: Uint8Array,
+  offset: number,
+  id: number,
+  key: Uint8Array,
+  value: Uint8Array,
+): number {
   const bodyBytes = bytesFieldBytes(key.length) + bytesFieldBytes(value.length);
   let at = writeEnvelope(target, offset, id, TAG_REQUEST_PUT, bodyBytes);
   at = writeBytesField(target, at, TAG_KEY, key, 0, key.length);

@@ -91,7 +91,11 @@ export function encodeResponseFrame(response: ResponseFields): Uint8Array {
 
 export function errorToWire(error: CairnError): ErrorFields {
   const extra = Object.entries(error.extra ?? {}).map(([name, value]) =>
-    typeof value === 'number' ? { name, number: value } : typeof value === 'boolean' ? { name, flag: value } : { name, text: value },
+    typeof value === 'number'
+      ? { name, number: value }
+      : typeof value === 'boolean'
+        ? { name, flag: value }
+        : { name, text: value },
   );
   return { code: error.code, message: error.message, extra };
 }

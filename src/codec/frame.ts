@@ -108,7 +108,9 @@ export class FrameSplitter {
   #collect(count: number): void {
     const total = this.#partialLength + count;
     if (total > this.#partial!.length) {
-      const grown = new Uint8Array(Math.min(Math.max(total, this.#partial!.length * 2), this.maxFrameBytes + FRAME_HEADER_BYTES));
+      const grown = new Uint8Array(
+        Math.min(Math.max(total, this.#partial!.length * 2), this.maxFrameBytes + FRAME_HEADER_BYTES),
+      );
       grown.set(this.#partial!.subarray(0, this.#partialLength));
       this.#partial = grown;
     }
@@ -119,9 +121,13 @@ export class FrameSplitter {
 
   #check(length: number): void {
     if (length <= this.maxFrameBytes) return;
-    throw new CairnError('too_large', `expected a frame of at most ${this.maxFrameBytes} bytes, found a length of ${length}`, {
-      extra: { maxFrameBytes: this.maxFrameBytes },
-    });
+    throw new CairnError(
+      'too_large',
+      `expected a frame of at most ${this.maxFrameBytes} bytes, found a length of ${length}`,
+      {
+        extra: { maxFrameBytes: this.maxFrameBytes },
+      },
+    );
   }
 
   #show(bytes: Uint8Array, start: number, length: number): void {

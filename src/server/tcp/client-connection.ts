@@ -187,7 +187,10 @@ export class ClientConnection implements RangeOwner {
     }
     if (this.#state === 'hello') this.#hello(request);
     else if (request.id === CONNECTION_ID) {
-      this.#fail(CONNECTION_ID, new CairnError('protocol_error', 'expected a request id of at least 1, found 0 or none'));
+      this.#fail(
+        CONNECTION_ID,
+        new CairnError('protocol_error', 'expected a request id of at least 1, found 0 or none'),
+      );
     } else if (this.#host.draining) this.#answerError(request.id, shuttingDown());
     else this.#dispatch(request);
     return true;
@@ -198,7 +201,10 @@ export class ClientConnection implements RangeOwner {
     const { service, limits } = this.#host;
     if (!hello || hello.magic !== PROTOCOL_MAGIC) {
       const found = hello ? `magic 0x${(hello.magic ?? 0).toString(16)}` : (request.body ?? 'something else');
-      this.#fail(request.id, new CairnError('protocol_error', `expected a hello with magic 0x4e524943 first, found ${found}`));
+      this.#fail(
+        request.id,
+        new CairnError('protocol_error', `expected a hello with magic 0x4e524943 first, found ${found}`),
+      );
       return;
     }
     if (hello.versionMajor !== PROTOCOL_MAJOR) {
@@ -267,7 +273,10 @@ export class ClientConnection implements RangeOwner {
         this.#fail(id, new CairnError('protocol_error', 'expected one hello, found a second'));
         return;
       case undefined:
-        this.#answerError(id, new CairnError('not_implemented', 'expected a request kind that this version knows, found another'));
+        this.#answerError(
+          id,
+          new CairnError('not_implemented', 'expected a request kind that this version knows, found another'),
+        );
         return;
       default:
         unreachable(body);
@@ -322,7 +331,9 @@ export class ClientConnection implements RangeOwner {
     const { id, keyStart, keyLength, valueStart, valueLength } = reader;
     const { checkJson, limits, service } = this.#host;
     const problem =
-      keyProblem(keyLength) ?? valueProblem(valueLength, limits.maxValueBytes) ?? checkJson(bytes, valueStart, valueLength);
+      keyProblem(keyLength) ??
+      valueProblem(valueLength, limits.maxValueBytes) ??
+      checkJson(bytes, valueStart, valueLength);
     if (problem !== null) {
       this.#answerError(id, problem);
       return;
@@ -423,7 +434,10 @@ export class ClientConnection implements RangeOwner {
   #range(id: number, fields: NonNullable<Request['range']>): void {
     const { limits, service } = this.#host;
     if (this.#ranges.has(id)) {
-      this.#fail(id, new CairnError('protocol_error', `expected an id that is free, found the one of a range under way: ${id}`));
+      this.#fail(
+        id,
+        new CairnError('protocol_error', `expected an id that is free, found the one of a range under way: ${id}`),
+      );
       return;
     }
     if (this.#ranges.size >= limits.maxRanges) {
@@ -544,7 +558,10 @@ export class ClientConnection implements RangeOwner {
 
   /** Answers with the error, then closes. Input that is still to come is dropped. */
   #fail(id: number, error: CairnError): void {
-    this.#host.logger.debug({ peer: this.#stream.peer, code: error.code, reason: error.message }, 'client connection refused');
+    this.#host.logger.debug(
+      { peer: this.#stream.peer, code: error.code, reason: error.message },
+      'client connection refused',
+    );
     this.#answerError(id, error);
     this.#close();
   }
@@ -567,7 +584,10 @@ export class ClientConnection implements RangeOwner {
   }
 
   #endWhenDone(): void {
-    if (this.#peerEnded && this.#isIdle && !this.#paused) this.#close();
+    if (!this.#peerEnded || this.#paused) return;
+    // Nothing more comes from this peer, so neither do credits.
+    for (const range of this.#ranges.values()) if (range.isStarved) this.#stopRange(range.id);
+    if (this.#isIdle) this.#close();
   }
 
   /** Says that the node shuts down; requests under way are still answered. */
@@ -613,24 +633,35 @@ export class ClientConnection implements RangeOwner {
     if (this.#state === 'closed') return;
     if (this.#state === 'closing') {
       // Answers that the peer still takes are not cut off.
-      if (this.#closingMs === 0 || (this.#stream.bufferedBytes > 0 && !this.#hasStalledOutput(nowMs))) this.#closingMs = nowMs;
+      if (this.#closingMs === 0 || (this.#stream.bufferedBytes > 0 && !this.#hasStalledOutput(nowMs)))
+        this.#closingMs = nowMs;
       else if (nowMs - this.#closingMs >= limits.lingerMs) this.#stream.destroy();
       return;
     }
     if (this.#state === 'hello' && nowMs - this.#openedMs >= limits.helloTimeoutMs) {
-      this.#fail(CONNECTION_ID, new CairnError('protocol_error', `expected a hello within ${limits.helloTimeoutMs} ms`));
+      this.#fail(
+        CONNECTION_ID,
+        new CairnError('protocol_error', `expected a hello within ${limits.helloTimeoutMs} ms`),
+      );
       return;
     }
     if (this.#hasStalledOutput(nowMs)) {
-      this.#host.logger.debug({ peer: this.#stream.peer, bufferedBytes: this.#stream.bufferedBytes }, 'slow client cut off');
+      this.#host.logger.debug(
+        { peer: this.#stream.peer, bufferedBytes: this.#stream.bufferedBytes },
+        'slow client cut off',
+      );
       this.#stream.destroy();
       return;
     }
     if (this.#hasStalledFrame(nowMs)) {
-      this.#fail(CONNECTION_ID, new CairnError('protocol_error', `expected the rest of a frame within ${limits.frameTimeoutMs} ms`));
+      this.#fail(
+        CONNECTION_ID,
+        new CairnError('protocol_error', `expected the rest of a frame within ${limits.frameTimeoutMs} ms`),
+      );
       return;
     }
-    for (const range of this.#ranges.values()) if (range.isAbandoned(nowMs, limits.rangeTimeoutMs)) this.#abandon(range);
+    for (const range of this.#ranges.values())
+      if (range.isAbandoned(nowMs, limits.rangeTimeoutMs)) this.#abandon(range);
     if (this.#active || !this.#isIdle) {
       this.#active = false;
       this.#activeMs = nowMs;

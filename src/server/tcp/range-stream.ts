@@ -64,6 +64,11 @@ export class RangeStream {
     void this.#guarded(() => this.#sendPages(scan));
   }
 
+  /** True when only more credits would make it go on. */
+  get isStarved(): boolean {
+    return !this.#running && this.#credits === 0;
+  }
+
   /** Ends it without an answer. */
   stop(): void {
     if (this.#stopped) return;

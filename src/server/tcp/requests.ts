@@ -108,7 +108,10 @@ export function tooManyKeys(found: number, most: number): CairnError {
   });
 }
 
-export function batchAnswer(checked: CheckedBatch, results: readonly BatchResult[]): NonNullable<ResponseFields['batch']> {
+export function batchAnswer(
+  checked: CheckedBatch,
+  results: readonly BatchResult[],
+): NonNullable<ResponseFields['batch']> {
   const total = results.length + checked.refused.size;
   let next = 0;
   const fields = [];

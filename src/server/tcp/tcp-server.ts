@@ -119,7 +119,7 @@ export class TcpServer implements ConnectionHost {
 
   /** Resolves when the last connection has closed, or after `delayMs`. */
   async #emptyWithin(delayMs: number): Promise<void> {
-    if (this.#connections.size === 0) return;
+    if (this.#connections.size === 0 || delayMs <= 0) return;
     await new Promise<void>((resolve) => {
       const timer = this.#clock.setTimer(delayMs, resolve);
       this.#onEmpty = () => {
