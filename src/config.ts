@@ -81,7 +81,9 @@ function durationMs(least: number): z.ZodType<number, string> {
 }
 
 function matching(pattern: RegExp, expected: string): z.ZodType<string, string> {
-  return z.string().refine((text) => pattern.test(text), { error: (issue) => `expected ${expected}, found "${issue.input}"` });
+  return z
+    .string()
+    .refine((text) => pattern.test(text), { error: (issue) => `expected ${expected}, found "${issue.input}"` });
 }
 
 const port = integer(0, 65_535);
@@ -124,7 +126,13 @@ export const OPTIONS = {
     help: 'host that others reach this node by, shown in its status (default: --host)',
     schema: z.string(),
   },
-  httpPort: { flag: 'http-port', placeholder: '<port>', defaultText: '8080', help: 'HTTP API; 0 picks a free port', schema: port },
+  httpPort: {
+    flag: 'http-port',
+    placeholder: '<port>',
+    defaultText: '8080',
+    help: 'HTTP API; 0 picks a free port',
+    schema: port,
+  },
   managementPort: {
     flag: 'management-port',
     placeholder: '<port>',
@@ -139,7 +147,13 @@ export const OPTIONS = {
     help: 'address of the management port; loopback unless told otherwise',
     schema: host,
   },
-  clientPort: { flag: 'client-port', placeholder: '<port>', defaultText: '9090', help: 'binary protocol', schema: port },
+  clientPort: {
+    flag: 'client-port',
+    placeholder: '<port>',
+    defaultText: '9090',
+    help: 'binary protocol',
+    schema: port,
+  },
   peerPort: {
     flag: 'peer-port',
     placeholder: '<port>',
@@ -236,7 +250,12 @@ export const OPTIONS = {
     placeholder: '<origins>',
     defaultText: '',
     help: 'origins that browsers may call the HTTP API from, separated by commas; off when empty',
-    schema: z.string().transform((text) => text.split(',').map((origin) => origin.trim()).filter((origin) => origin !== '')),
+    schema: z.string().transform((text) =>
+      text
+        .split(',')
+        .map((origin) => origin.trim())
+        .filter((origin) => origin !== ''),
+    ),
   },
   logLevel: {
     flag: 'log-level',
@@ -337,7 +356,10 @@ function readConfigFile(path: string): Record<string, string> {
   const values: Record<string, string> = {};
   for (const [name, value] of Object.entries(document)) {
     if (typeof value === 'object') {
-      throw new CairnError('configuration', `--config ${path}: ${name}: expected one value, found ${JSON.stringify(value)}`);
+      throw new CairnError(
+        'configuration',
+        `--config ${path}: ${name}: expected one value, found ${JSON.stringify(value)}`,
+      );
     }
     values[name] = String(value);
   }

@@ -181,7 +181,14 @@ function createLogger(config: Config): PinoLogger {
   const options = { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   // Written at once: the last line before an exit must not be lost. There are few lines.
   if (!process.stdout.isTTY) return pino(options, pino.destination({ fd: 1, sync: true }));
-  return pino(options, pretty({ sync: true, colorize: process.env['NO_COLOR'] === undefined, ignore: 'httpPort,managementPort,clientPort' }));
+  return pino(
+    options,
+    pretty({
+      sync: true,
+      colorize: process.env['NO_COLOR'] === undefined,
+      ignore: 'httpPort,managementPort,clientPort',
+    }),
+  );
 }
 
 /** A port that is taken must be found before the data directory is touched, so each is tried and let go first. */

@@ -24,7 +24,10 @@ test('the defaults are those of the contract', () => {
   assert.equal(config.dataDir, './data');
   assert.equal(config.host, '127.0.0.1');
   assert.equal(config.advertiseHost, '127.0.0.1');
-  assert.deepEqual([config.httpPort, config.managementPort, config.clientPort, config.peerPort], [8080, 8081, 9090, 9091]);
+  assert.deepEqual(
+    [config.httpPort, config.managementPort, config.clientPort, config.peerPort],
+    [8080, 8081, 9090, 9091],
+  );
   assert.equal(config.memtableSizeBytes, 100 << 20);
   assert.equal(config.blockCacheSizeBytes, 256 << 20);
   assert.equal(config.historyWindowMs, 600_000);
@@ -53,7 +56,10 @@ test('a flag beats the environment, which beats the file, which beats the defaul
 
 test('a wrong value is refused with its source, what was expected and what was found', () => {
   assert.match(refusal({ 'http-port': '70000' }), /^--http-port: expected an integer from 0 to 65535, found "70000"/);
-  assert.match(refusal({}, { CAIRN_HISTORY_WINDOW: 'soon' }), /^CAIRN_HISTORY_WINDOW: expected a duration .* found "soon"/);
+  assert.match(
+    refusal({}, { CAIRN_HISTORY_WINDOW: 'soon' }),
+    /^CAIRN_HISTORY_WINDOW: expected a duration .* found "soon"/,
+  );
   assert.match(refusal({ partitions: '65' }), /^--partitions: expected a power of two/);
   assert.match(refusal({ 'log-level': 'loud' }), /^--log-level: expected one of trace, .* found "loud"/);
   assert.match(refusal({ 'no-such': 'x' }), /^unknown option --no-such/);

@@ -303,9 +303,13 @@ export class GroupHost {
         const done = entry.done;
         entry.done = null;
         done?.(
-          new CairnError('deadline_exceeded', `not durable after ${this.#requestTimeoutMs} ms; the outcome is unknown`, {
-            extra: { outcome: 'unknown' },
-          }),
+          new CairnError(
+            'deadline_exceeded',
+            `not durable after ${this.#requestTimeoutMs} ms; the outcome is unknown`,
+            {
+              extra: { outcome: 'unknown' },
+            },
+          ),
           0,
         );
       }

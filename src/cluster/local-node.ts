@@ -165,7 +165,11 @@ function claimDirectory(disk: SyncDisk, options: LocalNodeOptions): NodeIdentity
     filesIn(disk, dataDir).filter((path) => isManifestFile(path.slice(dataDir.length + 1))),
   );
   if (known === null && leftovers.length > 0) {
-    throw new CorruptionError(`${dataDir}/${IDENTITY_FILE}`, `the identity of a directory with ${leftovers[0]}`, 'no file');
+    throw new CorruptionError(
+      `${dataDir}/${IDENTITY_FILE}`,
+      `the identity of a directory with ${leftovers[0]}`,
+      'no file',
+    );
   }
   for (const path of leftovers) disk.remove(path);
   const identity = known ?? createIdentity(options, options.random);
@@ -187,7 +191,13 @@ async function bringUpGroups(engine: Engine, identity: NodeIdentity): Promise<Gr
   if (identity.logId === '') {
     const replicaIds = await engine.createReplicas(groupIds);
     return replicaIds.map((replicaId, partition) => {
-      const fresh = { groupId: partition + FIRST_PARTITION_GROUP, appliedIndex: 0, appliedTerm: 0, revision: 0, term: 0 };
+      const fresh = {
+        groupId: partition + FIRST_PARTITION_GROUP,
+        appliedIndex: 0,
+        appliedTerm: 0,
+        revision: 0,
+        term: 0,
+      };
       return new Group({ ...fresh, replicaId, partition });
     });
   }

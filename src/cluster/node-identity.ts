@@ -49,7 +49,9 @@ export function readIdentity(disk: SyncDisk, directory: string, wishes: Identity
     throw new CairnError(
       'configuration',
       `${directory} has data format ${identity.format}; this version reads format ${DATA_FORMAT}. ` +
-        (identity.format > DATA_FORMAT ? 'Start it with the newer version that wrote it.' : 'Start it with an older version.'),
+        (identity.format > DATA_FORMAT
+          ? 'Start it with the newer version that wrote it.'
+          : 'Start it with an older version.'),
     );
   }
   if (identity.nodeId !== wishes.nodeId) {

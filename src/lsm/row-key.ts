@@ -75,4 +75,3 @@ export function compareInternalKeys(
   if (rows !== 0) return rows;
   return compareRanges(a, aStart + aRow, REVISION_TRAILER_BYTES, b, bStart + bRow, REVISION_TRAILER_BYTES);
 }
-

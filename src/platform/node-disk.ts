@@ -1,12 +1,5 @@
 import fs from 'node:fs';
-import {
-  DiskError,
-  type Disk,
-  type DiskFile,
-  type OpenMode,
-  type SyncDisk,
-  type SyncFile,
-} from '../ports/disk.js';
+import { DiskError, type Disk, type DiskFile, type OpenMode, type SyncDisk, type SyncFile } from '../ports/disk.js';
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = fs.constants;
 
@@ -215,9 +208,7 @@ export class NodeDisk implements Disk {
 
   async syncDirectory(directory: string): Promise<void> {
     const operation = 'sync directory';
-    const descriptor = await completion<number>(operation, directory, (settle) =>
-      fs.open(directory, O_RDONLY, settle),
-    );
+    const descriptor = await completion<number>(operation, directory, (settle) => fs.open(directory, O_RDONLY, settle));
     try {
       await completion<void>(operation, directory, (settle) => fs.fsync(descriptor, settle as fs.NoParamCallback));
     } finally {

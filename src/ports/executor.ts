@@ -7,8 +7,7 @@ export type JobMap = Record<string, { input: unknown; output: unknown }>;
 
 export type JobPriority =
   /** Something waits for it: a flush. Runs before every waiting background job. */
-  | 'urgent'
-  | 'background';
+  'urgent' | 'background';
 
 export interface Executor<Jobs extends JobMap> {
   /** Rejects with the job's own error (code and message kept), or `unavailable` when its worker died. */

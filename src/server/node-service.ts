@@ -187,7 +187,9 @@ export class NodeService implements Service {
     const hash = xxHash32(key, 0, key.length);
     const group = this.#groups[partitionOf(key, 0, key.length, hash, this.#groups.length)]!;
     const version = await this.#engine.read(group.replicaId, key, hash, at);
-    return version === null || isAbsentAt(version.record, 0, at) ? null : storedVersion(version.record, version.revision);
+    return version === null || isAbsentAt(version.record, 0, at)
+      ? null
+      : storedVersion(version.record, version.revision);
   }
 
   /** An answer "expired" binds the clock to `at`. False: `at` passes the durable bound, so the caller has to wait. */

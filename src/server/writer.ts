@@ -97,7 +97,13 @@ export class Writer {
       if (part.operations.some((operation) => operation.kind === 'delete')) {
         part.operations = part.operations.map(ownBytes);
         void this.#batchWithDeletes(part, results, partDone);
-      } else this.#appendPart(part, part.operations.map(() => true), results, partDone);
+      } else
+        this.#appendPart(
+          part,
+          part.operations.map(() => true),
+          results,
+          partDone,
+        );
     }
   }
 
@@ -110,7 +116,10 @@ export class Writer {
       return new CairnError('invalid_key', `expected a key of 1 to ${MAX_USER_KEY_BYTES} bytes, found ${keyLength}`);
     }
     if (valueLength <= this.#maxValueBytes) return null;
-    return new CairnError('too_large', `expected a value of at most ${this.#maxValueBytes} bytes, found ${valueLength}`);
+    return new CairnError(
+      'too_large',
+      `expected a value of at most ${this.#maxValueBytes} bytes, found ${valueLength}`,
+    );
   }
 
   #appendPut(
@@ -180,7 +189,9 @@ export class Writer {
       return;
     }
     const ownKey = key.slice();
-    this.#fetchState(group, ownKey, hash, () => evaluate(ownKey)).catch((error: unknown) => failed(asCairnError(error)));
+    this.#fetchState(group, ownKey, hash, () => evaluate(ownKey)).catch((error: unknown) =>
+      failed(asCairnError(error)),
+    );
   }
 
   /**
@@ -366,7 +377,17 @@ export class Writer {
       at =
         operation.kind === 'delete'
           ? writeDelete(this.#host.ring, at, key)
-          : writePut(this.#host.ring, at, key, 0, key.length, operation.value, operation, revision, recordBytesOf(operation));
+          : writePut(
+              this.#host.ring,
+              at,
+              key,
+              0,
+              key.length,
+              operation.value,
+              operation,
+              revision,
+              recordBytesOf(operation),
+            );
     });
   }
 }
@@ -388,7 +409,6 @@ function checkBatchSize(count: number): CairnError | null {
   if (count <= MAX_BATCH_OPERATIONS) return null;
   return new CairnError('too_large', `expected at most ${MAX_BATCH_OPERATIONS} keys in a batch, found ${count}`);
 }
-
 
 function asCairnError(error: unknown): CairnError {
   if (error instanceof CairnError) return error;

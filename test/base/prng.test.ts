@@ -19,7 +19,10 @@ test('below reaches every value under its bound and no other', () => {
 test('between includes both ends', () => {
   const prng = new Prng(2);
   const seen = new Set(Array.from({ length: 200 }, () => prng.between(-1, 1)));
-  assert.deepEqual([...seen].sort((a, b) => a - b), [-1, 0, 1]);
+  assert.deepEqual(
+    [...seen].sort((a, b) => a - b),
+    [-1, 0, 1],
+  );
 });
 
 test('chance follows its probability', () => {
@@ -44,7 +47,10 @@ test('a fork has a sequence of its own that later use of the parent does not cha
   first.uint32();
   const b = second.fork();
   const words = Array.from({ length: 10 }, () => a.uint32());
-  assert.deepEqual(words, Array.from({ length: 10 }, () => b.uint32()));
+  assert.deepEqual(
+    words,
+    Array.from({ length: 10 }, () => b.uint32()),
+  );
   assert.notEqual(words[0], second.uint32());
 });
 

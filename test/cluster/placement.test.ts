@@ -16,8 +16,14 @@ test('keys with the same hash tag share a partition', () => {
 
 test('only the first opening brace counts, and an empty or open tag is no tag', () => {
   const samples = Array.from({ length: 50 }, (_, i) => String(i));
-  assert.ok(samples.some((s) => place(`{}${s}`) !== place(`{}x${s}`)), 'the empty tag does not place');
-  assert.ok(samples.some((s) => place(`{${s}`) !== place(`{x${s}`)), 'a tag without its end does not place');
+  assert.ok(
+    samples.some((s) => place(`{}${s}`) !== place(`{}x${s}`)),
+    'the empty tag does not place',
+  );
+  assert.ok(
+    samples.some((s) => place(`{${s}`) !== place(`{x${s}`)),
+    'a tag without its end does not place',
+  );
   for (const s of samples) assert.equal(place(`{${s}}{other}`), place(s));
 });
 

@@ -6,8 +6,7 @@ import { inWorld, type PortWorld } from './port-world.js';
 /** What every clock must do; `name` says which one is tried. */
 export function clockConformance(name: string, make: () => PortWorld<Clock>): void {
   const check = (behaviour: string, body: (clock: Clock, world: PortWorld<Clock>) => Promise<void>) =>
-    test(`${name}: ${behaviour}`, () =>
-      inWorld<Clock, PortWorld<Clock>>(make, (world) => body(world.port, world)));
+    test(`${name}: ${behaviour}`, () => inWorld<Clock, PortWorld<Clock>>(make, (world) => body(world.port, world)));
 
   check('the wall clock is a whole number of milliseconds of this century', async (clock) => {
     const now = clock.wallMs();
@@ -44,7 +43,10 @@ export function clockConformance(name: string, make: () => PortWorld<Clock>): vo
       later = true;
     });
     await world.until(() => later);
-    assert.deepEqual(calls.toSorted((a, b) => a - b), [0, 0.5, 1, 3.7, 12]);
+    assert.deepEqual(
+      calls.toSorted((a, b) => a - b),
+      [0, 0.5, 1, 3.7, 12],
+    );
   });
 
   check('timers far apart call back in the order of their delays', async (clock, world) => {

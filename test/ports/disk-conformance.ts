@@ -47,7 +47,10 @@ function hasCode(code: string): (error: unknown) => boolean {
 
 /** What every disk must do; `name` says which one is tried. */
 export function diskConformance(name: string, make: () => DiskWorld | Promise<DiskWorld>): void {
-  const check = (behaviour: string, body: (disk: DiskUnderTest, directory: string, world: DiskWorld) => Promise<void>) =>
+  const check = (
+    behaviour: string,
+    body: (disk: DiskUnderTest, directory: string, world: DiskWorld) => Promise<void>,
+  ) =>
     test(`${name}: ${behaviour}`, () =>
       inWorld<DiskUnderTest, DiskWorld>(make, (world) => world.settle(body(world.port, world.directory, world))));
 

@@ -44,13 +44,19 @@ diskConformance('the simulated blocking disk', () => simWorld(asAsynchronous));
 test('LSM rule 13: the real disk tells "not there" from every other failure', async () => {
   const disk = new NodeDisk();
   const tooLong = `/tmp/${'x'.repeat(300)}`;
-  assert.throws(() => disk.blocking.exists(tooLong), (error) => error instanceof DiskError && error.code === 'ENAMETOOLONG');
+  assert.throws(
+    () => disk.blocking.exists(tooLong),
+    (error) => error instanceof DiskError && error.code === 'ENAMETOOLONG',
+  );
   await assert.rejects(disk.exists(tooLong), (error) => error instanceof DiskError && error.code === 'ENAMETOOLONG');
 });
 
 test('a DiskError of the real disk names the operation, the path and the system error', () => {
   assert.throws(
     () => new NodeDisk().blocking.open('/nonexistent/file', 'read'),
-    (error) => error instanceof DiskError && /^open \/nonexistent\/file: ENOENT$/.test(error.message) && error.cause !== undefined,
+    (error) =>
+      error instanceof DiskError &&
+      /^open \/nonexistent\/file: ENOENT$/.test(error.message) &&
+      error.cause !== undefined,
   );
 });

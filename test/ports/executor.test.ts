@@ -78,7 +78,11 @@ test('LSM rule 16: a worker killed before, after or within a job is reported as 
     if (input === 3) throw new WorkerKilled();
     return input;
   });
-  for (const [input, ranThen] of [[1, 0], [2, 1], [3, 2]] as const) {
+  for (const [input, ranThen] of [
+    [1, 0],
+    [2, 1],
+    [3, 2],
+  ] as const) {
     if (input === 1) executor.killNext('before');
     if (input === 2) executor.killNext('after');
     await assert.rejects(scheduler.run(executor.run('work', input, 'background')), { code: 'unavailable' });

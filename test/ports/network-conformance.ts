@@ -103,16 +103,19 @@ export function networkConformance(name: string, make: () => NetworkWorld): void
     assert.ok(Buffer.concat(server.chunks).equals(expected));
   });
 
-  checkPair('bufferedBytes counts written bytes, and onDrain tells that they were taken', async (client, server, world) => {
-    const { connection } = client;
-    assert.equal(connection.bufferedBytes, 0);
-    connection.write(bytes('abc'));
-    connection.write(bytes('de'));
-    assert.equal(connection.bufferedBytes, 5);
-    await world.until(() => client.drains > 0);
-    assert.equal(connection.bufferedBytes, 0);
-    await world.until(() => server.text === 'abcde');
-  });
+  checkPair(
+    'bufferedBytes counts written bytes, and onDrain tells that they were taken',
+    async (client, server, world) => {
+      const { connection } = client;
+      assert.equal(connection.bufferedBytes, 0);
+      connection.write(bytes('abc'));
+      connection.write(bytes('de'));
+      assert.equal(connection.bufferedBytes, 5);
+      await world.until(() => client.drains > 0);
+      assert.equal(connection.bufferedBytes, 0);
+      await world.until(() => server.text === 'abcde');
+    },
+  );
 
   checkPair('a paused receiver hears nothing, and the sender sees its bytes stay', async (client, server, world) => {
     server.connection.pause();
@@ -228,7 +231,10 @@ export function networkConformance(name: string, make: () => NetworkWorld): void
     const listener = await world.settle(world.port.listen(world.host, 0, () => {}));
     await world.settle(listener.close());
     const attempt = world.port.connect(world.host, listener.port);
-    await assert.rejects(world.settle(attempt), (error) => error instanceof NetworkError && error.code === 'ECONNREFUSED');
+    await assert.rejects(
+      world.settle(attempt),
+      (error) => error instanceof NetworkError && error.code === 'ECONNREFUSED',
+    );
   });
 
   check('a closed listener leaves its connections open', async (world) => {

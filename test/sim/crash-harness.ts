@@ -46,10 +46,7 @@ type Ending =
  * the machine stopped in the middle of it (power lost or, for one in four, only the process killed), and lets the
  * script recover and check. A failure names the seed and the point; `crashAt` repeats it.
  */
-export async function crashEverywhere<State>(
-  script: CrashScript<State>,
-  options: CrashOptions,
-): Promise<CrashReport> {
+export async function crashEverywhere<State>(script: CrashScript<State>, options: CrashOptions): Promise<CrashReport> {
   const report = { mutations: 0, crashes: 0, secondCrashes: 0, byOperation: new Map<DiskOperation, number>() };
   const { firstSeed = 1, seeds, pointsPerSeed = Infinity } = options;
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
@@ -101,7 +98,9 @@ export async function crashAt<State>(
   let isSecond = false;
   if (chance.chance(options.secondCrashProbability ?? 0.3)) {
     const recovering = machine;
-    const second = await named(where, () => live(recovering, () => script.recover(recovering, state), chance.between(1, 40)));
+    const second = await named(where, () =>
+      live(recovering, () => script.recover(recovering, state), chance.between(1, 40)),
+    );
     isSecond = second.kind === 'off';
     next(second);
   }

@@ -12,7 +12,8 @@ test('promises 1 and 2: a whole node keeps its word over a crash at any disk ope
   const reached = new Map<string, number>();
   let current: NodeMemory | undefined;
   const note = (): void => {
-    for (const [name, count] of Object.entries(current?.reached ?? {})) reached.set(name, (reached.get(name) ?? 0) + count);
+    for (const [name, count] of Object.entries(current?.reached ?? {}))
+      reached.set(name, (reached.get(name) ?? 0) + count);
   };
   const script: CrashScript<NodeMemory> = {
     ...nodeScript,

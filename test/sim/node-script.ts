@@ -215,11 +215,14 @@ class NodeWorld {
   async #delete(key: OwnKey): Promise<void> {
     const before = key.known;
     key.maybe.push(null);
-    const { error, revision, deleted } = await new Promise<{ error: CairnError | null; revision: number; deleted: boolean }>(
-      (resolve) =>
-        this.#service.delete(Buffer.from(key.name), null, (failure, at, existed) =>
-          resolve({ error: failure, revision: at, deleted: existed }),
-        ),
+    const { error, revision, deleted } = await new Promise<{
+      error: CairnError | null;
+      revision: number;
+      deleted: boolean;
+    }>((resolve) =>
+      this.#service.delete(Buffer.from(key.name), null, (failure, at, existed) =>
+        resolve({ error: failure, revision: at, deleted: existed }),
+      ),
     );
     if (error !== null) {
       refused(error);
@@ -237,10 +240,16 @@ class NodeWorld {
       const value = values[i];
       return value === null || value === undefined
         ? ({ kind: 'delete', key: Buffer.from(key.name) } as const)
-        : ({ kind: 'put', key: Buffer.from(key.name), value: Buffer.from(value), contentType: '', ttlSeconds: 0 } as const);
+        : ({
+            kind: 'put',
+            key: Buffer.from(key.name),
+            value: Buffer.from(value),
+            contentType: '',
+            ttlSeconds: 0,
+          } as const);
     });
-    const results = await new Promise<readonly { error: CairnError | null; revision: number; deleted: boolean }[]>((resolve) =>
-      this.#service.batch(operations, resolve),
+    const results = await new Promise<readonly { error: CairnError | null; revision: number; deleted: boolean }[]>(
+      (resolve) => this.#service.batch(operations, resolve),
     );
     results.forEach(({ error, revision, deleted }, i) => {
       const key = keys[i]!;
@@ -258,7 +267,11 @@ class NodeWorld {
   async #failCondition(key: OwnKey): Promise<void> {
     const condition: Condition = key.known === null ? { exists: true } : { absent: true };
     const revision = await this.#write(key.name, '"never"', { ...PLAIN_PUT, condition });
-    assert.equal(revision, null, `Raft rule 21: ${key.name} was written although ${JSON.stringify(condition)} does not hold`);
+    assert.equal(
+      revision,
+      null,
+      `Raft rule 21: ${key.name} was written although ${JSON.stringify(condition)} does not hold`,
+    );
   }
 
   async #increment(name: string, prng: Prng): Promise<void> {
@@ -283,7 +296,10 @@ class NodeWorld {
     const memory = this.#memory;
     if (prng.chance(0.4)) {
       memory.timedUnknown = true;
-      const revision = await this.#write(TIMED_KEY, '1', { ...PLAIN_PUT, ttlSeconds: prng.pick([0.001, 0.05, 1, 100]) });
+      const revision = await this.#write(TIMED_KEY, '1', {
+        ...PLAIN_PUT,
+        ttlSeconds: prng.pick([0.001, 0.05, 1, 100]),
+      });
       if (revision !== null) {
         // Concurrent clients write it too, so only a look that follows says that it is gone.
         memory.timedExpired = false;
@@ -332,11 +348,20 @@ class NodeWorld {
       const version = await this.#get(key);
       if (version !== null) expected.push(`${key}@${version.revision}=${textOf(version)}`);
     }
-    assert.deepEqual(items.filter((item) => !item.startsWith(TIMED_KEY)), expected);
+    assert.deepEqual(
+      items.filter((item) => !item.startsWith(TIMED_KEY)),
+      expected,
+    );
   }
 
   async #scan(at: number, reverse: boolean): Promise<{ revision: number; items: string[] }> {
-    const scan = await this.#service.openScan({ startKey: new Uint8Array(), endKey: null, reverse, keysOnly: false, at });
+    const scan = await this.#service.openScan({
+      startKey: new Uint8Array(),
+      endKey: null,
+      reverse,
+      keysOnly: false,
+      at,
+    });
     try {
       const items: string[] = [];
       while (!scan.done) {

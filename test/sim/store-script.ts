@@ -199,7 +199,10 @@ export class Store {
     if (replicaIds !== undefined) assert.deepEqual(found, replicaIds, 'the replicas that were made are there');
     // One edit makes all groups, so all are there or none.
     if (found.includes(undefined)) {
-      assert.ok(found.every((id) => id === undefined), `some groups without others: ${found.join(' ')}`);
+      assert.ok(
+        found.every((id) => id === undefined),
+        `some groups without others: ${found.join(' ')}`,
+      );
       this.#memory.replicaIds = await this.#engine.createReplicas(this.#groups.map(({ memory }) => memory.groupId));
     } else {
       this.#memory.replicaIds = found as number[];
@@ -267,7 +270,10 @@ export class Store {
     const lastIndex = isEmpty ? group.appliedIndex : Math.max(group.appliedIndex, firstIndex + entries.length - 1);
     assert.ok(lastIndex >= memory.promisedIndex, `entry ${memory.promisedIndex} promised, last found ${lastIndex}`);
     assert.ok(lastIndex <= memory.writes.length, `entry ${memory.writes.length} written last, found ${lastIndex}`);
-    assert.ok(isEmpty || firstIndex <= group.appliedIndex + 1, `tables end at ${group.appliedIndex}, log begins at ${firstIndex}`);
+    assert.ok(
+      isEmpty || firstIndex <= group.appliedIndex + 1,
+      `tables end at ${group.appliedIndex}, log begins at ${firstIndex}`,
+    );
     // What was never promised and is not there is lost. What is there is promised from now on.
     memory.writes.length = lastIndex;
     memory.promisedIndex = lastIndex;

@@ -74,10 +74,20 @@ test('each unsynced sector of an overwrite keeps its old or its new bytes', () =
       writeNewFileSync(disk.blocking, '/d/a', Buffer.from('o'.repeat(1536)));
       disk.blocking.open('/d/a', 'write').write(Buffer.from('n'.repeat(1536)), 0);
     },
-    (disk) => [0, 512, 1024].map((at) => content(disk, '/d/a').slice(at, at + 512).replace(/^(.)\1*$/s, '$1')).join(''),
+    (disk) =>
+      [0, 512, 1024]
+        .map((at) =>
+          content(disk, '/d/a')
+            .slice(at, at + 512)
+            .replace(/^(.)\1*$/s, '$1'),
+        )
+        .join(''),
   );
   for (const pattern of ['ooo', 'nnn', 'noo', 'nno', 'ono', 'oon', 'onn', 'non']) assert.ok(seen.has(pattern), pattern);
-  assert.ok([...seen].some((pattern) => pattern.length > 500), 'a torn sector is seen');
+  assert.ok(
+    [...seen].some((pattern) => pattern.length > 500),
+    'a torn sector is seen',
+  );
 });
 
 test('without tears a sector is never mixed', () => {
@@ -190,12 +200,18 @@ test('a removal without syncDirectory may be undone, a synced one not', () => {
     writeNewFileSync(disk.blocking, '/d/a', Buffer.from('x'));
     disk.blocking.remove('/d/a');
   };
-  assert.deepEqual(outcomes(remove, (disk) => content(disk, '/d/a')), new Set(['x', 'absent']));
+  assert.deepEqual(
+    outcomes(remove, (disk) => content(disk, '/d/a')),
+    new Set(['x', 'absent']),
+  );
   const removeAndSync = (disk: SimDisk): void => {
     remove(disk);
     disk.blocking.syncDirectory('/d');
   };
-  assert.deepEqual(outcomes(removeAndSync, (disk) => content(disk, '/d/a')), new Set(['absent']));
+  assert.deepEqual(
+    outcomes(removeAndSync, (disk) => content(disk, '/d/a')),
+    new Set(['absent']),
+  );
 });
 
 test('unsynced names survive each for itself', () => {

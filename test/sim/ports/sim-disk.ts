@@ -360,13 +360,7 @@ class Core {
   }
 
   /** Fault, visible effect, hook, durable effect: in this order. */
-  #perform<T>(
-    kind: DiskOperation,
-    path: string,
-    effect: () => T,
-    makeDurable?: () => void,
-    onFault?: () => void,
-  ): T {
+  #perform<T>(kind: DiskOperation, path: string, effect: () => T, makeDurable?: () => void, onFault?: () => void): T {
     if (this.isOff) throw new PowerLoss();
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     const code = this.#faultOf(kind, path);

@@ -42,7 +42,7 @@ export class SimFile {
   /** Copies bytes from `offset` into the target; returns the count, fewer at the end of the file. */
   read(target: Uint8Array, offset: number): number {
     const length = Math.max(0, Math.min(target.length, this.size - offset));
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const at = offset + done;
       const inSector = at % SECTOR_BYTES;
       const count = Math.min(SECTOR_BYTES - inSector, length - done);
@@ -55,7 +55,7 @@ export class SimFile {
   }
 
   write(source: Uint8Array, offset: number): void {
-    for (let done = 0; done < source.length; ) {
+    for (let done = 0; done < source.length;) {
       const at = offset + done;
       const index = Math.floor(at / SECTOR_BYTES);
       const inSector = at % SECTOR_BYTES;
@@ -160,7 +160,10 @@ export class SimFile {
       case 1:
         return { kind: 'chance', kept: 1 };
       case 2:
-        return { kind: 'cut', at: Math.floor((prng.unit() * this.#sizes.reduce((a, b) => Math.max(a, b))) / SECTOR_BYTES) };
+        return {
+          kind: 'cut',
+          at: Math.floor((prng.unit() * this.#sizes.reduce((a, b) => Math.max(a, b))) / SECTOR_BYTES),
+        };
       default:
         return { kind: 'chance', kept: prng.unit() };
     }
@@ -205,6 +208,7 @@ function tear(old: Sector, current: Sector, prng: Prng, damage: SectorDamage): S
   const torn = copySector(current);
   const at = prng.below(SECTOR_BYTES);
   torn.set(copySector(old).subarray(at), at);
-  if (damage.garbles && prng.chance(0.2)) prng.fill(torn.subarray(at, Math.min(SECTOR_BYTES, at + prng.between(1, 64))));
+  if (damage.garbles && prng.chance(0.2))
+    prng.fill(torn.subarray(at, Math.min(SECTOR_BYTES, at + prng.between(1, 64))));
   return torn;
 }

@@ -309,7 +309,7 @@ class SimConnection implements Connection {
     const available = Math.min(room, this.#bufferedBytes);
     const length = prng.chance(0.5) ? available : prng.between(1, available);
     const chunk = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const first = this.#buffered[0]!;
       const count = Math.min(first.length, length - done);
       chunk.set(first.subarray(0, count), done);
