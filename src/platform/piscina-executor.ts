@@ -76,7 +76,7 @@ export class PiscinaExecutor<Jobs extends JobMap> implements Executor<Jobs> {
       throw new CairnError('unavailable', `job ${name}: its worker died (${why})`, { cause });
     }
     if (!answer.ok) throw failureToError(answer.failure);
-    return answer.output as Jobs[Name]['output'];
+    return answer.output;
   }
 
   /** Running jobs end, waiting ones are rejected. */

@@ -20,7 +20,7 @@ export class InlineExecutor implements Executor<EngineJobs> {
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(disk: SyncDisk) {
-    this.#jobs = createEngineJobs(disk) as unknown as Record<string, (input: never) => unknown>;
+    this.#jobs = createEngineJobs(disk);
   }
 
   run<Name extends keyof EngineJobs & string>(

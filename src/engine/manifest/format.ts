@@ -7,7 +7,7 @@ import { crc32c } from '../../codec/crc32c.js';
  *
  *   0       slot 0, 4 KiB apart from the other so that a torn write of one never touches both
  *   4096    slot 1
- *   8192    records, one behind the other
+ *   8192    records, each at a multiple of 4 KiB, zeros up to the next
  *
  *   slot     magic 8 bytes, format version u32, manifest number u64, sequence u64, durable end u64, CRC-32C u32
  *   record   length of the edit u32, CRC-32C u32, edit (lsm/version/edit-codec.ts)
@@ -16,9 +16,12 @@ import { crc32c } from '../../codec/crc32c.js';
  * writes and syncs the record, then writes and syncs the slot that is not the newest one with the new durable end, and only
  * then is acknowledged. So a bad record below the durable end is corruption; behind it, it is the torn tail of an edit
  * that nobody was told of. Losing the newest slot leaves the other one, and the record it missed is valid by itself.
+ * Records share no sector because a write that power loss tears may leave garbage in all of the sector that it touched.
  */
 export const MANIFEST_FORMAT_VERSION = 1;
-export const SLOT_STRIDE_BYTES = 4096;
+/** The largest sector of a disk. */
+const SECTOR_BYTES = 4096;
+export const SLOT_STRIDE_BYTES = SECTOR_BYTES;
 export const RECORDS_START = 2 * SLOT_STRIDE_BYTES;
 export const RECORD_HEADER_BYTES = 8;
 /** Far above any real edit; a larger declared length is corruption, not a reason to allocate. */
@@ -60,11 +63,16 @@ export function decodeSlot(file: Uint8Array, offset: number, manifestNumber: num
 }
 
 export function encodeRecord(manifestNumber: number, offset: number, edit: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(RECORD_HEADER_BYTES + edit.length);
+  const bytes = new Uint8Array(recordBytes(edit.length));
   writeUint32(bytes, 0, edit.length);
   bytes.set(edit, RECORD_HEADER_BYTES);
   writeUint32(bytes, 4, recordChecksum(manifestNumber, offset, edit));
   return bytes;
+}
+
+/** Bytes of the file that a record takes: whole sectors. */
+export function recordBytes(editLength: number): number {
+  return Math.ceil((RECORD_HEADER_BYTES + editLength) / SECTOR_BYTES) * SECTOR_BYTES;
 }
 
 /** The edit of the record at `offset`, or null when there is no whole and valid record. */

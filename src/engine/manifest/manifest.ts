@@ -17,13 +17,14 @@ import {
   encodeSlot,
   manifestName,
   parseManifestName,
+  recordBytes,
   RECORDS_START,
   SLOT_STRIDE_BYTES,
   type CommitSlot,
 } from './format.js';
 
 /** A manifest is rewritten as one record when it is larger than this and than four times that record. */
-const REWRITE_BYTES = 1024 * 1024;
+const REWRITE_BYTES = 4 * 1024 * 1024;
 
 /**
  * The tree's durable history: what a version is after a crash. `append` is the commit point of every change; it is
@@ -157,7 +158,7 @@ async function replay(disk: Disk, directory: string, number: number): Promise<{ 
     if (edit === null) break;
     const where = `${path} offset ${at}`;
     version = applyRead(version, decodeEdit(edit, where), where);
-    at += 8 + edit.length;
+    at += recordBytes(edit.length);
   }
   if (at < newest.durableEnd) {
     throw new CorruptionError(`${path} offset ${at}`, 'a valid record below the durable end', 'a bad one');
@@ -187,7 +188,7 @@ async function refuseTraces(disk: Disk, directory: string, names: readonly strin
 async function holdsEdits(disk: Disk, directory: string): Promise<boolean> {
   const bytes = await readWhole(disk, `${directory}/${manifestName(1)}`);
   const first = decodeRecord(bytes, RECORDS_START, 1);
-  return first !== null && decodeRecord(bytes, RECORDS_START + 8 + first.length, 1) !== null;
+  return first !== null && decodeRecord(bytes, RECORDS_START + recordBytes(first.length), 1) !== null;
 }
 
 async function createManifest(

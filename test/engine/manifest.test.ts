@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CorruptionError } from '../../src/base/errors.js';
+import { Prng } from '../../src/base/prng.js';
+import { readFileSync, writeNewFileSync } from '../../src/engine/file-io.js';
+import { Manifest } from '../../src/engine/manifest/manifest.js';
+import { applyEdit, type Version } from '../../src/lsm/version/version.js';
+import type { VersionEdit } from '../../src/lsm/version/version-edit.js';
+import { DiskError, type SyncDisk } from '../../src/ports/disk.js';
+import { tableOf } from '../lsm/version/table-files.js';
+import { SimDisk } from '../sim/ports/sim-disk.js';
+
+const DIRECTORY = '/data';
+const MANIFEST = `${DIRECTORY}/MANIFEST-000001`;
+const CURRENT = `${DIRECTORY}/CURRENT`;
+
+function newDisk(): SimDisk {
+  const disk = new SimDisk({ prng: new Prng(1) });
+  disk.blocking.makeDirectory(DIRECTORY);
+  disk.blocking.syncDirectory('/');
+  return disk;
+}
+
+function editOf(i: number): VersionEdit {
+  return { nextFileNumber: 100 + i, added: [{ level: 0, table: tableOf(i, i, i + 10) }] };
+}
+
+/** Appends `count` edits and returns the versions on the way. */
+async function fill(disk: SimDisk, count: number): Promise<Version[]> {
+  const { manifest, version } = await Manifest.open(disk, DIRECTORY);
+  const versions = [version];
+  for (let i = 1; i <= count; i++) {
+    const edit = editOf(i);
+    const next = applyEdit(versions.at(-1)!, edit);
+    await manifest.append(edit, next);
+    versions.push(next);
+  }
+  await manifest.close();
+  return versions;
+}
+
+async function reopen(disk: SimDisk): Promise<Version> {
+  const { manifest, version } = await Manifest.open(disk, DIRECTORY);
+  await manifest.close();
+  return version;
+}
+
+function replaceFile(disk: SyncDisk, path: string, bytes: Uint8Array): void {
+  disk.remove(path);
+  writeNewFileSync(disk, path, bytes);
+}
+
+test('what was appended is there after a restart', async () => {
+  const disk = newDisk();
+  const versions = await fill(disk, 5);
+  assert.deepEqual(await reopen(disk), versions.at(-1));
+});
+
+test('byte sweep: with any one byte of the manifest flipped, the version is right or a CorruptionError is given', async () => {
+  const disk = newDisk();
+  const versions = await fill(disk, 3);
+  const good = readFileSync(disk.blocking, MANIFEST);
+  let refused = 0;
+  for (let at = 0; at < good.length; at++) {
+    // Slots and these records end early in their sectors; of the zeros behind them a few will do.
+    if (at % 4096 > 300 && at % 97 !== 0) continue;
+    const bytes = good.slice();
+    bytes[at]! ^= 1 << (at % 8);
+    replaceFile(disk.blocking, MANIFEST, bytes);
+    try {
+      assert.deepEqual(await reopen(disk), versions.at(-1), `byte ${at}`);
+    } catch (error) {
+      assert.ok(error instanceof CorruptionError, `byte ${at}: ${String(error)}`);
+      refused++;
+    }
+  }
+  // The first record and three edits; what fills their sectors is not looked at.
+  assert.ok(refused > 3 * 80, `only ${refused} flips were refused`);
+});
+
+test('with any end of the manifest cut off, the version is a CorruptionError: acknowledged edits are never dropped', async () => {
+  const disk = newDisk();
+  await fill(disk, 3);
+  const good = readFileSync(disk.blocking, MANIFEST);
+  for (let length = 0; length < good.length; length += length > 64 ? 37 : 1) {
+    replaceFile(disk.blocking, MANIFEST, good.slice(0, length));
+    await assert.rejects(reopen(disk), CorruptionError, `cut to ${length} bytes`);
+  }
+});
+
+test('byte sweep: any damage to CURRENT is a CorruptionError', async () => {
+  const disk = newDisk();
+  await fill(disk, 1);
+  const good = readFileSync(disk.blocking, CURRENT);
+  for (let at = 0; at < good.length; at++) {
+    const bytes = good.slice();
+    bytes[at]! ^= 1;
+    replaceFile(disk.blocking, CURRENT, bytes);
+    await assert.rejects(reopen(disk), CorruptionError, `byte ${at}`);
+    replaceFile(disk.blocking, CURRENT, good.slice(0, at));
+    await assert.rejects(reopen(disk), CorruptionError, `cut to ${at} bytes`);
+  }
+});
+
+test('LSM rule 12: a manifest with edits but without CURRENT is refused', async () => {
+  const disk = newDisk();
+  await fill(disk, 1);
+  disk.blocking.remove(CURRENT);
+  await assert.rejects(reopen(disk), CorruptionError);
+});
+
+test('an edit that was cut by a crash is dropped, and the next one takes its place', async () => {
+  for (let cutAt = 1; cutAt <= 4; cutAt++) {
+    for (let seed = 1; seed <= 20; seed++) {
+      const disk = newDisk();
+      const versions = await fill(disk, 2);
+      const { manifest } = await Manifest.open(disk, DIRECTORY);
+      let operations = 0;
+      disk.onOperation = (operation) => {
+        if ((operation === 'write' || operation === 'sync') && ++operations === cutAt) disk.powerOff();
+      };
+      const next = applyEdit(versions[2]!, editOf(3));
+      void manifest.append(editOf(3), next);
+      await new Promise((resolve) => setImmediate(resolve));
+      const after = disk.crash(new Prng(seed));
+      const found = await reopen(after);
+      assert.ok([2, 3].includes(found.levels[0]!.length), `${found.levels[0]!.length} tables`);
+      const again = await Manifest.open(after, DIRECTORY);
+      const last = applyEdit(found, editOf(4));
+      await again.manifest.append(editOf(4), last);
+      await again.manifest.close();
+      assert.deepEqual(await reopen(after), last);
+    }
+  }
+});
+
+test('a large manifest is written anew as one record, and a crash at any point leaves one or the other', async () => {
+  const rows = 1100;
+  const big = (i: number): VersionEdit => ({
+    pointers: [{ level: 1, row: new Uint8Array(4050).fill(i % 256) }],
+  });
+  for (let cutAt = 0; cutAt < 16; cutAt++) {
+    const disk = newDisk();
+    const opened = await Manifest.open(disk, DIRECTORY);
+    let { version } = opened;
+    let acknowledged = version;
+    let operations = -1;
+    let crashed: () => void = () => {};
+    const off = new Promise<void>((resolve) => (crashed = resolve));
+    disk.onOperation = (operation, path) => {
+      if (operation === 'create' && path.includes('MANIFEST-000002')) operations = 0;
+      if (operations < 0 || operations++ !== cutAt) return;
+      disk.powerOff();
+      crashed();
+    };
+    const life = (async () => {
+      for (let i = 0; i < rows; i++) {
+        version = applyEdit(version, big(i));
+        await opened.manifest.append(big(i), version);
+        acknowledged = version;
+      }
+    })();
+    await Promise.race([life, off]);
+    if (!disk.isOff) {
+      assert.ok(cutAt > 8, 'the manifest was not written anew');
+      break;
+    }
+    const found = await reopen(disk.crash(new Prng(cutAt)));
+    assert.ok(
+      [acknowledged, version].some((candidate) => sameRow(candidate, found)),
+      `cut at ${cutAt}`,
+    );
+  }
+});
+
+function sameRow(a: Version, b: Version): boolean {
+  return Buffer.compare(a.pointers[1] ?? new Uint8Array(0), b.pointers[1] ?? new Uint8Array(0)) === 0;
+}
+
+test('Raft rule 14: EIO while an edit is synced is passed on', async () => {
+  const disk = newDisk();
+  const { manifest, version } = await Manifest.open(disk, DIRECTORY);
+  disk.inject({ operation: 'sync', code: 'EIO', path: /MANIFEST/ });
+  await assert.rejects(manifest.append(editOf(1), applyEdit(version, editOf(1))), DiskError);
+  await manifest.close();
+});
