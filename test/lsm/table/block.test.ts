@@ -34,8 +34,8 @@ test('a block cursor finds the entries on both sides of any target', () => {
     fc.property(entries, intervals, fc.array(fc.tuple(rowKeys, revisions)), (sorted, interval, targets) => {
       const cursor = new BlockCursor();
       cursor.reset(build(sorted, interval));
-      for (const entry of sorted) targets.push([entry.key, entry.revision]);
-      for (const [key, revision] of targets) {
+      const own = sorted.map((entry) => [entry.key, entry.revision] as const);
+      for (const [key, revision] of [...targets, ...own]) {
         const target = { key, revision, record: key };
         cursor.seek(key, 0, key.length, revision);
         assert.equal(current(cursor), text(sorted.find((entry) => compareEntries(entry, target) >= 0)));
@@ -73,9 +73,11 @@ test('a search that never rebuilds keys agrees with a plain one', () => {
     fc.property(entries, intervals, fc.array(fc.tuple(rowKeys, revisions)), (sorted, interval, targets) => {
       const block = build(sorted, interval);
       const search = new BlockSearch();
-      for (const entry of sorted)
-        targets.push([entry.key, entry.revision], [entry.key, Math.max(0, entry.revision - 1)]);
-      for (const [key, revision] of targets) {
+      const own = sorted.flatMap(({ key, revision }) => [
+        [key, revision] as const,
+        [key, Math.max(0, revision - 1)] as const,
+      ]);
+      for (const [key, revision] of [...targets, ...own]) {
         const expected = sorted.find((entry) => compareEntries(entry, { key, revision, record: key }) >= 0);
         assert.equal(search.seek(block, key, 0, key.length, revision), expected !== undefined);
         if (expected === undefined) continue;

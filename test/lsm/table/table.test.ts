@@ -77,9 +77,10 @@ test('a table finds the newest version at or below a revision, with blocks missi
       async (sorted, options, probes, seed, odds) => {
         const { bytes } = buildTable(sorted, options);
         const table = readTable(bytes, 7, new FlakySource(bytes, coins(seed, odds)));
-        for (const entry of sorted)
-          probes.push([entry.key, entry.revision], [entry.key, entry.revision - 1], [entry.key, LATEST]);
-        for (const [key, revision] of probes) {
+        const own = sorted.flatMap(({ key, revision }) =>
+          [revision, revision - 1, LATEST].map((at) => [key, at] as const),
+        );
+        for (const [key, revision] of [...probes, ...own]) {
           assert.equal(await find(table, key, revision), expectedFind(sorted, key, revision));
         }
       },
