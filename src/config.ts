@@ -81,9 +81,9 @@ function durationMs(least: number): z.ZodType<number, string> {
 }
 
 function matching(pattern: RegExp, expected: string): z.ZodType<string, string> {
-  return z
-    .string()
-    .refine((text) => pattern.test(text), { error: (issue) => `expected ${expected}, found "${issue.input}"` });
+  return z.string().refine((text) => pattern.test(text), {
+    error: (issue) => `expected ${expected}, found ${JSON.stringify(issue.input)}`,
+  });
 }
 
 const port = integer(0, 65_535);

@@ -22,6 +22,13 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return compareRanges(a, 0, a.length, b, 0, b.length);
 }
 
+/** A copy in memory of its own. `slice` is not one: a Buffer's gives a view. */
+export function copyBytes(bytes: Uint8Array, start = 0, length = bytes.length - start): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(length);
+  copy.set(start === 0 && length === bytes.length ? bytes : bytes.subarray(start, start + length));
+  return copy;
+}
+
 export function equalRanges(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number, length: number): boolean {
   for (let i = 0; i < length; i++) if (a[aStart + i] !== b[bStart + i]) return false;
   return true;

@@ -1,4 +1,4 @@
-import { compareRanges } from '../base/bytes.js';
+import { compareRanges, copyBytes } from '../base/bytes.js';
 import type { Block } from '../lsm/table/block.js';
 import { ABSENT, FOUND, type FindResult, type TableReader } from '../lsm/table/table-reader.js';
 import type { Revision } from '../lsm/row-key.js';
@@ -89,7 +89,7 @@ function* candidates(view: TreeView, row: Uint8Array, at: Revision): Generator<T
 
 function takeCopy(reader: TableReader): FoundRecord {
   const { foundRecord, foundStart, foundLength } = reader;
-  return { record: foundRecord.slice(foundStart, foundStart + foundLength), revision: reader.foundRevision };
+  return { record: copyBytes(foundRecord, foundStart, foundLength), revision: reader.foundRevision };
 }
 
 /** The only table of a sorted level that may hold the row. */

@@ -173,7 +173,7 @@ function completion<T>(operation: string, path: string, start: (settle: Settle<T
   return new Promise<T>((resolve, reject) => {
     start((error, value) => {
       if (error === null || error === undefined) resolve(value);
-      else reject(diskError(error, operation, path) as Error);
+      else reject(diskError(error, operation, path));
     });
   });
 }
@@ -189,11 +189,11 @@ export class NodeDisk implements Disk {
   }
 
   rename(from: string, to: string): Promise<void> {
-    return completion<void>('rename', from, (settle) => fs.rename(from, to, settle as fs.NoParamCallback));
+    return completion<void>('rename', from, (settle) => fs.rename(from, to, settle));
   }
 
   remove(path: string): Promise<void> {
-    return completion<void>('remove', path, (settle) => fs.unlink(path, settle as fs.NoParamCallback));
+    return completion<void>('remove', path, (settle) => fs.unlink(path, settle));
   }
 
   async list(directory: string): Promise<string[]> {
@@ -210,9 +210,9 @@ export class NodeDisk implements Disk {
     const operation = 'sync directory';
     const descriptor = await completion<number>(operation, directory, (settle) => fs.open(directory, O_RDONLY, settle));
     try {
-      await completion<void>(operation, directory, (settle) => fs.fsync(descriptor, settle as fs.NoParamCallback));
+      await completion<void>(operation, directory, (settle) => fs.fsync(descriptor, settle));
     } finally {
-      await completion<void>(operation, directory, (settle) => fs.close(descriptor, settle as fs.NoParamCallback));
+      await completion<void>(operation, directory, (settle) => fs.close(descriptor, settle));
     }
   }
 
@@ -257,7 +257,7 @@ class NodeDiskFile implements DiskFile {
 
   sync(): Promise<void> {
     return this.#completion<void>('sync', (descriptor, settle) =>
-      fs.fdatasync(descriptor, settle as fs.NoParamCallback),
+      fs.fdatasync(descriptor, settle),
     );
   }
 
@@ -275,7 +275,7 @@ class NodeDiskFile implements DiskFile {
   close(): Promise<void> {
     return this.#completion<void>('close', (descriptor, settle) => {
       this.#descriptor = CLOSED;
-      fs.close(descriptor, settle as fs.NoParamCallback);
+      fs.close(descriptor, settle);
     });
   }
 

@@ -1,10 +1,11 @@
+import { copyBytes } from '../base/bytes.js';
 import type { Engine } from '../engine/engine.js';
 import type { UserKeyMerge } from '../lsm/cursors/user-key-merge.js';
 import type { Revision } from '../lsm/row-key.js';
 import type { Clock } from '../ports/clock.js';
 import type { Group } from '../replica/group.js';
-import { storedVersion } from './node-service.js';
 import type { Scan, ScanItem, ScanOptions } from './service.js';
+import { storedVersion } from './stored-version.js';
 
 const EMPTY = new Uint8Array(0);
 /** A page gives the loop back after this; big pages are read in slices. */
@@ -78,9 +79,9 @@ export class NodeScan implements Scan {
 
   #item(): ScanItem {
     const { key, keyStart, keyLength, value, valueStart, valueLength, revision } = this.#cursor;
-    const ownKey = key.slice(keyStart, keyStart + keyLength);
+    const ownKey = copyBytes(key, keyStart, keyLength);
     if (this.#keysOnly) return { key: ownKey, value: EMPTY, revision, expiresAtMs: 0, contentType: '' };
-    const version = storedVersion(value.slice(valueStart, valueStart + valueLength), revision);
+    const version = storedVersion(copyBytes(value, valueStart, valueLength), revision);
     return { key: ownKey, ...version };
   }
 }

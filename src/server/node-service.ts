@@ -1,3 +1,4 @@
+import { copyBytes } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
 import type { GroupHost } from '../cluster/group-host.js';
@@ -27,6 +28,7 @@ import type {
   StoredVersion,
   WriteDone,
 } from './service.js';
+import { storedVersion } from './stored-version.js';
 import { Writer } from './writer.js';
 
 export interface NodeServiceOptions {
@@ -86,7 +88,7 @@ export class NodeService implements Service {
   }
 
   async get(key: Uint8Array, options: ReadOptions): Promise<StoredVersion | null> {
-    const copy = key.slice();
+    const copy = copyBytes(key);
     const hash = xxHash32(copy, 0, copy.length);
     const group = this.#groups[partitionOf(copy, 0, copy.length, hash, this.#groups.length)]!;
     if (options.at !== 0) {
@@ -114,7 +116,7 @@ export class NodeService implements Service {
   }
 
   async multiGet(keys: readonly Uint8Array[], options: ReadOptions): Promise<MultiGetResult> {
-    const copies = keys.map((key) => key.slice());
+    const copies = keys.map((key) => copyBytes(key));
     const { revision, pin } = await this.#pinInstant(options.at);
     try {
       const versions = await Promise.all(copies.map((key) => this.#readAt(key, revision)));
@@ -125,7 +127,8 @@ export class NodeService implements Service {
   }
 
   async openScan(options: ScanOptions): Promise<Scan> {
-    const scan = { ...options, startKey: options.startKey.slice(), endKey: options.endKey?.slice() ?? null };
+    const endKey = options.endKey === null ? null : copyBytes(options.endKey);
+    const scan = { ...options, startKey: copyBytes(options.startKey), endKey };
     const { revision, pin } = await this.#pinInstant(options.at);
     const onClose = (): void => pin.release();
     return new NodeScan({ engine: this.#engine, clock: this.#clock, groups: this.#groups, scan, revision, onClose });
@@ -228,16 +231,4 @@ class FoundView implements FoundVersion {
     this.expiresAtMs = expiresAt === 0 ? 0 : revisionToMs(expiresAt);
     this.contentType = recordContentType(bytes, recordStart);
   }
-}
-
-/** `record` is the caller's own copy. */
-export function storedVersion(record: Uint8Array, revision: Revision): StoredVersion {
-  const payload = recordPayloadStart(record, 0, record.length);
-  const expiresAt = recordExpiresAt(record, 0);
-  return {
-    value: record.subarray(payload),
-    revision,
-    expiresAtMs: expiresAt === 0 ? 0 : revisionToMs(expiresAt),
-    contentType: recordContentType(record, 0),
-  };
 }

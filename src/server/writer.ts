@@ -1,3 +1,4 @@
+import { copyBytes } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
 import type { GroupHost } from '../cluster/group-host.js';
@@ -56,7 +57,7 @@ export class Writer {
     const hash = xxHash32(key, start, length);
     const group = this.#groupOf(key, start, length, hash);
     if (options.condition === null) this.#appendPut(group, key, start, length, hash, value, options, done);
-    else this.#conditionalPut(group, key.slice(start, start + length), hash, value, options, options.condition, done);
+    else this.#conditionalPut(group, copyBytes(key, start, length), hash, value, options, options.condition, done);
   }
 
   delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {
@@ -171,7 +172,7 @@ export class Writer {
     };
     if (this.#readState(group, key, hash)) evaluate();
     else {
-      ownValue = value.slice();
+      ownValue = copyBytes(value);
       this.#withState(group, key, hash, evaluate, (error) => done(error, 0));
     }
   }
@@ -188,7 +189,7 @@ export class Writer {
       evaluate(key);
       return;
     }
-    const ownKey = key.slice();
+    const ownKey = copyBytes(key);
     this.#fetchState(group, ownKey, hash, () => evaluate(ownKey)).catch((error: unknown) =>
       failed(asCairnError(error)),
     );
@@ -416,8 +417,10 @@ function asCairnError(error: unknown): CairnError {
 }
 
 function ownBytes(operation: BatchOperation): BatchOperation {
-  const key = operation.key.slice();
-  return operation.kind === 'delete' ? { kind: 'delete', key } : { ...operation, key, value: operation.value.slice() };
+  const key = copyBytes(operation.key);
+  return operation.kind === 'delete'
+    ? { kind: 'delete', key }
+    : { ...operation, key, value: copyBytes(operation.value) };
 }
 
 function recordBytesOf(operation: BatchOperation): number {

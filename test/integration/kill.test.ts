@@ -19,7 +19,14 @@ interface Answer {
 function call(agent: Agent, port: number, method: string, path: string, body?: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = request(
-      { agent, host: '127.0.0.1', port, method, path, headers: body === undefined ? {} : { 'content-type': 'application/json' } },
+      {
+        agent,
+        host: '127.0.0.1',
+        port,
+        method,
+        path,
+        headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      },
       (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -65,7 +72,9 @@ async function write(server: ServerProcess, agent: Agent, writer: number, histor
 test(`promise 1: every acknowledged write is there after each of ${ROUNDS} kill -9 under load`, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'cairn-kill-'));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
-  const histories = Array.from({ length: WRITERS }, () => Array.from({ length: KEYS_PER_WRITER }, () => new KeyHistory()));
+  const histories = Array.from({ length: WRITERS }, () =>
+    Array.from({ length: KEYS_PER_WRITER }, () => new KeyHistory()),
+  );
   let total = 0;
   for (let round = 0; round <= ROUNDS; round++) {
     // A small memtable, so that some kills meet flushes and compactions.

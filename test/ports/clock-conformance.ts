@@ -5,8 +5,10 @@ import { inWorld, type PortWorld } from './port-world.js';
 
 /** What every clock must do; `name` says which one is tried. */
 export function clockConformance(name: string, make: () => PortWorld<Clock>): void {
-  const check = (behaviour: string, body: (clock: Clock, world: PortWorld<Clock>) => Promise<void>) =>
-    test(`${name}: ${behaviour}`, () => inWorld<Clock, PortWorld<Clock>>(make, (world) => body(world.port, world)));
+  const check = (behaviour: string, body: (clock: Clock, world: PortWorld<Clock>) => Promise<void>): void => {
+    void test(`${name}: ${behaviour}`, () =>
+      inWorld<Clock, PortWorld<Clock>>(make, (world) => body(world.port, world)));
+  };
 
   check('the wall clock is a whole number of milliseconds of this century', async (clock) => {
     const now = clock.wallMs();
@@ -96,7 +98,7 @@ export function clockConformance(name: string, make: () => PortWorld<Clock>): vo
     clock.defer(() => order.push('deferred first'));
     clock.defer(() => order.push('deferred second'));
     void Promise.resolve().then(async () => {
-      await null;
+      await Promise.resolve();
       order.push('promise');
     });
     order.push('now');

@@ -50,9 +50,10 @@ export function diskConformance(name: string, make: () => DiskWorld | Promise<Di
   const check = (
     behaviour: string,
     body: (disk: DiskUnderTest, directory: string, world: DiskWorld) => Promise<void>,
-  ) =>
-    test(`${name}: ${behaviour}`, () =>
+  ): void => {
+    void test(`${name}: ${behaviour}`, () =>
       inWorld<DiskUnderTest, DiskWorld>(make, (world) => world.settle(body(world.port, world.directory, world))));
+  };
 
   async function put(disk: DiskUnderTest, path: string, bytes: Uint8Array): Promise<void> {
     const file = await disk.open(path, 'create');

@@ -11,9 +11,13 @@ export function executorConformance(
   make: () => PortWorld<Executor<ConformanceJobs>> | Promise<PortWorld<Executor<ConformanceJobs>>>,
 ): void {
   type World = PortWorld<Executor<ConformanceJobs>>;
-  const check = (behaviour: string, body: (executor: Executor<ConformanceJobs>, world: World) => Promise<void>) =>
-    test(`${name}: ${behaviour}`, () =>
+  const check = (
+    behaviour: string,
+    body: (executor: Executor<ConformanceJobs>, world: World) => Promise<void>,
+  ): void => {
+    void test(`${name}: ${behaviour}`, () =>
       inWorld<Executor<ConformanceJobs>, World>(make, (world) => body(world.port, world)));
+  };
 
   check('a job gets its input and gives its output', async (executor, world) => {
     const input = { text: 'ä', bytes: new Uint8Array([1, 2]), list: [1, null, { deep: true }] };

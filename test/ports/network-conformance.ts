@@ -54,10 +54,11 @@ function bytes(text: string): Uint8Array {
 
 /** What every network must do; `name` says which one is tried. */
 export function networkConformance(name: string, make: () => NetworkWorld): void {
-  const check = (behaviour: string, body: (world: NetworkWorld) => Promise<void>) =>
-    test(`${name}: ${behaviour}`, () => inWorld<Network, NetworkWorld>(make, body));
+  const check = (behaviour: string, body: (world: NetworkWorld) => Promise<void>): void => {
+    void test(`${name}: ${behaviour}`, () => inWorld<Network, NetworkWorld>(make, body));
+  };
 
-  const checkPair = (behaviour: string, body: (client: Ear, server: Ear, world: NetworkWorld) => Promise<void>) =>
+  const checkPair = (behaviour: string, body: (client: Ear, server: Ear, world: NetworkWorld) => Promise<void>): void =>
     check(behaviour, async (world) => {
       const { port: network, host } = world;
       let server: Ear | undefined;

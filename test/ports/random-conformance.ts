@@ -7,7 +7,7 @@ export function randomConformance(name: string, make: () => Random): void {
   test(`${name}: words are integers below 2^32 and each bit is set about half of the time`, () => {
     const random = make();
     const rounds = 20_000;
-    const set = new Array<number>(32).fill(0);
+    const set = Array.from({ length: 32 }, () => 0);
     for (let round = 0; round < rounds; round++) {
       const word = random.uint32();
       assert.ok(Number.isInteger(word) && word >= 0 && word < 2 ** 32);

@@ -344,7 +344,9 @@ class NodeWorld {
   async #checkScan(): Promise<void> {
     const { items } = await this.#scan(0, false);
     const expected: string[] = [];
-    for (const key of [...this.#memory.own.flat().map(({ name }) => name), ...COUNTERS, 'probe'].sort()) {
+    for (const key of [...this.#memory.own.flat().map(({ name }) => name), ...COUNTERS, 'probe'].sort((a, b) =>
+      a < b ? -1 : 1,
+    )) {
       const version = await this.#get(key);
       if (version !== null) expected.push(`${key}@${version.revision}=${textOf(version)}`);
     }

@@ -13,7 +13,7 @@ async function trace(seed: number): Promise<string[]> {
       await scheduler.sleep(prng.below(3));
       heard.push(`${name}${step}@${scheduler.nowMs}`);
       if (prng.chance(0.3)) await new Promise<void>((resolve) => scheduler.defer(resolve));
-      for (let depth = prng.below(5); depth > 0; depth--) await null;
+      for (let depth = prng.below(5); depth > 0; depth--) await Promise.resolve();
       heard.push(`${name}${step}`);
     }
   };
@@ -51,7 +51,7 @@ test('all microtasks of an event run before the next event', async () => {
   const order: string[] = [];
   scheduler.schedule(1, () => {
     void (async () => {
-      for (let depth = 0; depth < 50; depth++) await null;
+      for (let depth = 0; depth < 50; depth++) await Promise.resolve();
       order.push('microtask');
     })();
   });

@@ -240,7 +240,7 @@ class Core {
         try {
           resolve(operation());
         } catch (error) {
-          if (!(error instanceof PowerLoss)) reject(error as Error);
+          if (!(error instanceof PowerLoss)) reject(error);
         }
       };
       const { scheduler, longestLatencyMs = 2 } = this.options;

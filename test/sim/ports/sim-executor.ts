@@ -79,7 +79,7 @@ export class SimExecutor<Jobs extends JobMap> implements Executor<Jobs> {
       const job: WaitingJob = {
         name,
         input: cloned,
-        resolve: resolve as (output: unknown) => void,
+        resolve: resolve,
         reject,
       };
       (priority === 'urgent' ? this.#urgent : this.#background).push(job);

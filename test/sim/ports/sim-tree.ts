@@ -130,7 +130,7 @@ export class SimTree {
       }
     };
     walk(this.#root, '');
-    return paths.sort();
+    return paths.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   }
 
   /** What the disk may hold after a crash now; this tree stays as it is. */
