@@ -129,9 +129,28 @@ export const records: fc.Arbitrary<Uint8Array> = fc.oneof(
   },
 );
 
+/** Few rows with many versions, so that rows span blocks, tables and sources. */
+const longRows = fc.record({
+  key: fc.constantFrom(0, 1, 0xff).map((byte) => makeRowKey(1, Uint8Array.of(byte))),
+  revision: fc.integer({ min: 1, max: 40 }),
+  record: records,
+});
+
+const manyRows = fc.record({ key: rowKeys, revision: revisions, record: records });
+
 export const entries: fc.Arbitrary<Entry[]> = fc
-  .array(fc.record({ key: rowKeys, revision: revisions, record: records }), { minLength: 1, maxLength: 120 })
+  .oneof(
+    fc.array(manyRows, { minLength: 1, maxLength: 120 }),
+    fc.array(longRows, { minLength: 1, maxLength: 120 }),
+    fc.array(fc.oneof(manyRows, longRows), { minLength: 1, maxLength: 120 }),
+  )
   .map(sortEntries);
+
+/** Keys to look for: of rows that exist often enough. */
+export const soughtKeys: fc.Arbitrary<Uint8Array> = fc.oneof(
+  rowKeys,
+  fc.constantFrom(0, 1, 2, 0xfe, 0xff).map((byte) => makeRowKey(1, Uint8Array.of(byte))),
+);
 
 export const smallBlocks: fc.Arbitrary<Partial<TableOptions>> = fc.record({
   blockSizeBytes: fc.constantFrom(16, 64, 200, 4096),
@@ -153,7 +172,7 @@ export type Call =
   | { readonly call: 'seek' | 'seekBefore'; readonly key: Uint8Array; readonly revision: number }
   | { readonly call: 'seekToFirst' | 'seekToLast' | 'next' | 'previous' };
 
-export function calls(keys: fc.Arbitrary<Uint8Array> = rowKeys): fc.Arbitrary<Call[]> {
+export function calls(keys: fc.Arbitrary<Uint8Array> = soughtKeys): fc.Arbitrary<Call[]> {
   const moves = fc.constantFrom('next', 'next', 'previous', 'previous', 'seekToFirst', 'seekToLast');
   return fc.array(
     fc.oneof(
