@@ -24,6 +24,7 @@ const runner = spawn(
   process.execPath,
   [
     '--enable-source-maps',
+    '--test-reporter=spec',
     '--test',
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${timeoutMs}`,

@@ -33,10 +33,13 @@ function importsOfFile(from: string, source: string, tree: SourceTree): Import[]
   return found;
 }
 
-// `workers/x.js` without dots names a file from the root of the build output.
+// `workers/x.js` without dots names a file from the root, `dist/workers/x.js` what is built from it.
 function resolve(from: string, specifier: string, tree: SourceTree): string | null {
   if (!specifier.endsWith('.js')) return null;
   const source = specifier.replace(/\.js$/, '.ts');
-  const candidates = [path.posix.join(path.posix.dirname(from), source), path.posix.normalize(source)];
+  const candidates = [
+    path.posix.join(path.posix.dirname(from), source),
+    path.posix.normalize(source.replace(/^dist\//, '')),
+  ];
   return candidates.find((candidate) => tree.has(candidate)) ?? null;
 }
