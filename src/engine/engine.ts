@@ -57,7 +57,6 @@ export interface ScanRange {
 
 /** A share of the spare arena's preparation time is left when the memtable is this full. */
 const PREPARE_SPARE_FILL = 0.5;
-const NEARLY_FULL = 0.9;
 
 /**
  * The storage of one node: memtables over a tree of tables, for all replicas. This class only ties the parts together; each
@@ -219,7 +218,7 @@ export class Engine {
    * every entry before it is wholly applied. `bytes` is the sum of the user keys' and records' lengths.
    */
   prepare(bytes: number, count: number): void {
-    if (!this.#memtables.hasRoom(bytes, count)) this.#rotate(bytes, count);
+    if (!this.#memtables.hasRoom(bytes, count)) void this.#rotate(bytes, count);
     else if (this.#memtables.fill > PREPARE_SPARE_FILL) this.#memtables.prepareSpare();
   }
 
@@ -255,7 +254,7 @@ export class Engine {
     const frozen = this.#memtables.frozen.length;
     const behind = frozen >= this.#maxFrozenMemtables;
     if (diskFull || this.#failure !== null || level0 >= this.#level0.stopTables) return 'stop';
-    if (behind && this.#memtables.fill >= NEARLY_FULL) return 'stop';
+    if (frozen > this.#maxFrozenMemtables || (behind && this.#memtables.nearlyFull)) return 'stop';
     return behind || level0 >= this.#level0.slowTables ? 'slow' : 'none';
   }
 

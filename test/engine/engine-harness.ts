@@ -16,6 +16,8 @@ export class InlineExecutor implements Executor<EngineJobs> {
   readonly started: string[] = [];
   /** Called before each job; what it throws is the job's error. */
   beforeJob: (name: string) => void = () => {};
+  /** No job starts before it resolves. */
+  hold: Promise<void> = Promise.resolve();
   readonly #jobs: Record<string, (input: never) => unknown>;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -23,17 +25,19 @@ export class InlineExecutor implements Executor<EngineJobs> {
     this.#jobs = createEngineJobs(disk);
   }
 
-  run<Name extends keyof EngineJobs & string>(
+  run<Name extends keyof EngineJobs>(
     name: Name,
     input: EngineJobs[Name]['input'],
     _priority: JobPriority,
   ): Promise<EngineJobs[Name]['output']> {
     const cloned = structuredClone(input) as never;
-    const answer = this.#last.then(() => {
-      this.started.push(name);
-      this.beforeJob(name);
-      return structuredClone(this.#jobs[name]!(cloned)) as EngineJobs[Name]['output'];
-    });
+    const answer = this.#last
+      .then(() => this.hold)
+      .then(() => {
+        this.started.push(name);
+        this.beforeJob(name);
+        return structuredClone(this.#jobs[name]!(cloned)) as EngineJobs[Name]['output'];
+      });
     this.#last = answer.catch(() => {});
     return answer;
   }

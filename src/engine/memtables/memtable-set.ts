@@ -45,6 +45,11 @@ export class MemtableSet {
     return 1 - free / (free + memtable.arena.usedWords);
   }
 
+  /** Less than a tenth is left, so the next rotation is near. */
+  get nearlyFull(): boolean {
+    return !hasRoom(this.#active.memtable, this.#sizeBytes / 10, 1);
+  }
+
   hasRoom(bytes: number, count: number): boolean {
     return hasRoom(this.#active.memtable, bytes, count);
   }

@@ -57,7 +57,8 @@ export class Compactor {
   /** The tree has changed: looks whether a level wants a compaction. */
   wake(): void {
     this.#wanted = true;
-    this.#running ??= this.#run();
+    // Never synchronously: the end of the run must come after this assignment.
+    this.#running ??= Promise.resolve().then(() => this.#run());
   }
 
   /** Moves all data into the lowest level that holds any, dropping all that may be dropped. Resolves also when it failed. */
