@@ -47,7 +47,7 @@ export class ByteWriter {
     this.length = start + buffer.write(text, start, 'utf8');
   }
 
-  /** Copies, so `source` may be shared memory. A loop beats `set` on short ranges, which needs a view. */
+  /** Copies, so `source` may be shared memory. Short ranges go byte by byte, without a view. */
   bytes(source: Uint8Array, start: number, length: number): void {
     this.#reserve(length);
     const buffer = this.#buffer;

@@ -12,7 +12,7 @@ import { notImplemented } from './not-implemented.js';
 import { handlePut } from './put.js';
 import { handleRange, RANGE_PATH } from './range.js';
 import { answerOptions, answerWithProblem, guarded } from './route.js';
-import { loadUws } from './uws.js';
+import { loadUws, makeApp } from './uws.js';
 
 export interface HttpServerOptions {
   readonly host: string;
@@ -59,7 +59,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     },
     corsOrigins: origins.length === 0 ? null : new Set(origins),
   });
-  const app = uws.App();
+  const app = makeApp();
 
   app.get('/api/v1/kv/*', (response, request) => handleGet(context, response, request, false));
   app.head('/api/v1/kv/*', (response, request) => handleGet(context, response, request, true));

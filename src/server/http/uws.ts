@@ -46,7 +46,14 @@ export type App = {
   listen(host: string, port: number, options: number, callback: (socket: ListenSocket | false) => void): App;
   /** Ends all connections and stops listening. */
   close(): App;
+  /** For heads and bodies; 20.57 has it and defaults to 30, 20.30 is fixed at about 10. */
+  setIdleTimeout?(seconds: number): void;
+  /** For readers of an answer, and after it; a request that waits for its answer is not touched (tried: 45 s). */
+  setResponseTimeout?(seconds: number): void;
 };
+
+/** A connection that sends nothing useful, or takes nothing of its answer, for about so long is closed. */
+const IDLE_TIMEOUT_SECONDS = 10;
 
 interface UwsModule {
   App(): App;
@@ -70,6 +77,14 @@ let loaded: UwsLibrary | undefined;
 export function loadUws(): UwsLibrary {
   loaded ??= load();
   return loaded;
+}
+
+/** An app whose connections time out alike whichever library runs. */
+export function makeApp(): App {
+  const app = loadUws().uws.App();
+  app.setIdleTimeout?.(IDLE_TIMEOUT_SECONDS);
+  app.setResponseTimeout?.(IDLE_TIMEOUT_SECONDS);
+  return app;
 }
 
 /** The library that runs and its version, for example "uWebSockets.js 20.57.0". */

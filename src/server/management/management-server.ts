@@ -7,7 +7,7 @@ import { Exchange } from '../http/exchange.js';
 import { listen } from '../http/listen.js';
 import { parseQuery } from '../http/query.js';
 import { answerWithProblem, guarded, otherTarget } from '../http/route.js';
-import { loadUws, type HttpResponse, type RouteHandler } from '../http/uws.js';
+import { loadUws, makeApp, type HttpResponse, type RouteHandler } from '../http/uws.js';
 import { ROUTE_MANAGEMENT, type Metrics } from '../metrics.js';
 import type { Service } from '../service.js';
 import { clusterStatus } from './cluster-status.js';
@@ -39,7 +39,7 @@ export async function startManagementServer(options: ManagementServerOptions): P
   const { metrics, service } = options;
   const { uws } = loadUws();
   const context = new HttpContext({ ...options, limits: { maxValueBytes: 0, maxBodyBytes: 0 }, corsOrigins: null });
-  const app = uws.App();
+  const app = makeApp();
 
   const get = (path: string, handler: RouteHandler): void => {
     app.get(path, guarded(context, handler));
