@@ -61,6 +61,8 @@ export class Manifest {
     }
     const path = `${directory}/${CURRENT_NAME}`;
     const number = decodeCurrent(await readWhole(disk, path), path);
+    // A process that was killed may have left the rename of CURRENT in memory only.
+    await disk.syncDirectory(directory);
     for (const name of names) {
       // Left by a crash during a rewrite: before it CURRENT named the other one, after it this one.
       const other = parseManifestName(name);
@@ -68,11 +70,20 @@ export class Manifest {
         await disk.remove(`${directory}/${name}`);
       }
     }
-    const { version, slot } = await replay(disk, directory, number);
+    const { version, slot: found, end, unstated } = await replay(disk, directory, number);
     const file = await disk.open(`${directory}/${manifestName(number)}`, 'write');
-    if ((await file.size()) > slot.durableEnd) {
-      await file.truncate(slot.durableEnd);
+    const slot = { sequence: found.sequence + 1, durableEnd: end };
+    try {
+      if ((await file.size()) > end) await file.truncate(end);
+      // Edits that no slot calls durable may be in memory only: their process was killed, or its sync failed, after which
+      // another sync proves nothing. They are written again before anything relies on them, orphan collection above all.
+      await writeFully(file, unstated, found.durableEnd);
       await file.sync();
+      await writeFully(file, encodeSlot(number, slot), (slot.sequence % 2) * SLOT_STRIDE_BYTES);
+      await file.sync();
+    } catch (error) {
+      await file.close();
+      throw error;
     }
     return { manifest: new Manifest(disk, directory, number, file, slot), version, fresh: false };
   }
@@ -138,8 +149,18 @@ export class Manifest {
   }
 }
 
-/** The version that the manifest's records lead to, and where they end. */
-async function replay(disk: Disk, directory: string, number: number): Promise<{ version: Version; slot: CommitSlot }> {
+interface Replayed {
+  /** What the manifest's records lead to. */
+  readonly version: Version;
+  /** The newest one. */
+  readonly slot: CommitSlot;
+  /** Where the records end. */
+  readonly end: number;
+  /** The records up to `end` that the slot does not call durable. */
+  readonly unstated: Uint8Array;
+}
+
+async function replay(disk: Disk, directory: string, number: number): Promise<Replayed> {
   const path = `${directory}/${manifestName(number)}`;
   if (!(await disk.exists(path))) throw new CorruptionError(path, 'the manifest that CURRENT names', 'no such file');
   const bytes = await readWhole(disk, path);
@@ -163,7 +184,7 @@ async function replay(disk: Disk, directory: string, number: number): Promise<{ 
   if (at < newest.durableEnd) {
     throw new CorruptionError(`${path} offset ${at}`, 'a valid record below the durable end', 'a bad one');
   }
-  return { version, slot: { sequence: newest.sequence, durableEnd: at } };
+  return { version, slot: newest, end: at, unstated: bytes.subarray(newest.durableEnd, at) };
 }
 
 function applyRead(version: Version, edit: VersionEdit, where: string): Version {
