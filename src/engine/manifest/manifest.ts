@@ -74,7 +74,8 @@ export class Manifest {
     const file = await disk.open(`${directory}/${manifestName(number)}`, 'write');
     const slot = { sequence: found.sequence + 1, durableEnd: end };
     try {
-      if ((await file.size()) > end) await file.truncate(end);
+      // Behind the end there may be a torn edit, before it the padding of the last record may be missing.
+      if ((await file.size()) !== end) await file.truncate(end);
       // Edits that no slot calls durable may be in memory only: their process was killed, or its sync failed, after which
       // another sync proves nothing. They are written again before anything relies on them, orphan collection above all.
       await writeFully(file, unstated, found.durableEnd);
