@@ -273,10 +273,19 @@ export class GroupHost {
       entry.done?.(null, entry.revision);
       entry = this.#pending.peek();
     }
-    // A record's bytes may be overwritten only when its last entry is applied.
-    const applied = this.#draining && entry !== undefined ? entry.sequence - 1 : this.#durableSequence;
-    this.#log.release(applied);
+    this.#log.release(this.#releasableSequence());
     this.#resolveBarriers();
+  }
+
+  /**
+   * A record's bytes may be overwritten only when its last entry is applied. What was appended in a turn that is not sealed yet
+   * is in records behind the last sealed one, and they may be durable already: the log closes full records by itself.
+   */
+  #releasableSequence(): number {
+    const entry = this.#pending.peek();
+    if (entry === undefined) return this.#durableSequence;
+    const before = entry.sequence === -1 ? this.#sealedSequence : entry.sequence - 1;
+    return Math.min(this.#durableSequence, before);
   }
 
   #resolveBarriers(): void {
