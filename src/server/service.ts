@@ -48,6 +48,8 @@ export interface FoundVersion {
   /** Milliseconds since the Unix epoch, 0 when it never expires. */
   readonly expiresAtMs: number;
   readonly contentType: string;
+  /** Of the key that `tryGet` looked up last, found or not. */
+  readonly partition: number;
 }
 
 export interface StoredVersion {

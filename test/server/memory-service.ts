@@ -37,7 +37,15 @@ const PARTITIONS = 64;
 /** The service over a Map that keeps every version: every answer is right and nothing is durable. For tests of the protocols. */
 export class MemoryService implements Service {
   readonly nodeId = 'memory';
-  found: FoundVersion = { bytes: new Uint8Array(0), start: 0, length: 0, revision: 0, expiresAtMs: 0, contentType: '' };
+  found: FoundVersion = {
+    bytes: new Uint8Array(0),
+    start: 0,
+    length: 0,
+    revision: 0,
+    expiresAtMs: 0,
+    contentType: '',
+    partition: 0,
+  };
   ready = true;
   /** When set, point reads say 'blocked' and go the waiting way. */
   blocked = false;
@@ -61,10 +69,12 @@ export class MemoryService implements Service {
   }
 
   tryGet(key: Uint8Array, start: number, length: number): 'found' | 'absent' | 'blocked' {
+    const partition = this.partitionOf(key, start, length);
+    this.found = { ...this.found, partition };
     if (this.blocked) return 'blocked';
     const version = this.#latest(key.subarray(start, start + length));
     if (version === null) return 'absent';
-    this.found = { ...version, bytes: version.value, start: 0, length: version.value.length };
+    this.found = { ...version, bytes: version.value, start: 0, length: version.value.length, partition };
     return 'found';
   }
 

@@ -37,18 +37,20 @@ export function handleGet(context: HttpContext, response: HttpResponse, request:
     key.decode(request.getUrl(), KEY_OFFSET);
     const queryText = request.getQuery();
     const ifNoneMatch = request.getHeader('if-none-match');
-    partition = service.partitionOf(key.bytes, 0, key.length);
     let isStale = false;
     if (queryText !== undefined && queryText !== '') {
       const query = parseQuery(queryText, PARAMETERS);
       isStale = isStaleRead(query);
       const at = instantParameter(query);
       if (at !== 0) {
+        partition = service.partitionOf(key.bytes, 0, key.length);
         readLater(new Exchange(context, response, request, ROUTE_GET, headOnly), partition, at, ifNoneMatch, isStale);
         return;
       }
     }
-    switch (service.tryGet(key.bytes, 0, key.length)) {
+    const outcome = service.tryGet(key.bytes, 0, key.length);
+    partition = service.found.partition;
+    switch (outcome) {
       case 'found':
         writeVersion(target, partition, key.jsonText(), service.found, ifNoneMatch, isStale);
         return;
