@@ -26,8 +26,12 @@ class TwoPriorityQueue {
   }
 
   push(task: PiscinaTask): void {
-    const { [Piscina.queueOptionsSymbol]: options } = task as PiscinaTask & Record<symbol, QueueOptions | undefined>;
-    (options?.priority === 'urgent' ? this.#urgent : this.#background).push(task);
+    this.#queueOf(task).push(task);
+  }
+
+  /** Gives back a task that was taken while every worker was busy. */
+  unshift(task: PiscinaTask): void {
+    this.#queueOf(task).unshift(task);
   }
 
   shift(): PiscinaTask | null {
@@ -39,6 +43,11 @@ class TwoPriorityQueue {
       const at = queue.indexOf(task);
       if (at >= 0) queue.splice(at, 1);
     }
+  }
+
+  #queueOf(task: PiscinaTask): PiscinaTask[] {
+    const { [Piscina.queueOptionsSymbol]: options } = task as PiscinaTask & Record<symbol, QueueOptions | undefined>;
+    return options?.priority === 'urgent' ? this.#urgent : this.#background;
   }
 }
 
@@ -56,6 +65,8 @@ export class PiscinaExecutor<Jobs extends JobMap> implements Executor<Jobs> {
       maxThreads: this.concurrency,
       idleTimeout: Infinity,
       concurrentTasksPerWorker: 1,
+      // Else a task that found every worker busy goes to the end of the queue.
+      stricterFIFO: true,
       taskQueue: new TwoPriorityQueue(),
     });
   }
