@@ -154,6 +154,7 @@ export class GroupHost {
     this.#unsealed++;
     this.#appendedEntries++;
     if (revision > this.#highestRevision) this.#highestRevision = revision;
+    this.#revisionClock.give(revision);
     return payloadStart;
   }
 
@@ -187,7 +188,7 @@ export class GroupHost {
 
   /**
    * Resolves when no later life of the node can give a revision at or below `instant`, which the caller is about to rely on; and
-   * binds this life.
+   * binds this life. Null when nothing has to be waited for.
    */
   rely(instant: Revision): Promise<void> | null {
     this.#revisionClock.raise(instant);
@@ -197,11 +198,6 @@ export class GroupHost {
       this.#barriers.push({ appliedEntries: this.#appendedEntries, sequence: -1, resume: resolve });
       this.#scheduleSeal();
     });
-  }
-
-  /** As `rely` on this instant; null when nothing has to be waited for. */
-  relyOnNow(): Promise<void> | null {
-    return this.rely(this.#revisionClock.now());
   }
 
   /** Takes no more entries; resolves when the accepted ones are applied and answered. */

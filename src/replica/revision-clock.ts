@@ -31,6 +31,8 @@ export class RevisionClock {
   readonly #clock: Clock;
   /** No revision at or below this may be given any more: a read, a scan or an earlier life of the node relied on it. */
   #floor: Revision;
+  /** The highest revision given to an entry. Other groups may still give lower ones. */
+  #given: Revision = 0;
   #durableBound: Revision;
   /** The highest bound handed to the log, durable or not yet. */
   #requestedBound: Revision;
@@ -50,10 +52,19 @@ export class RevisionClock {
     return this.#durableBound;
   }
 
-  /** This instant: at least the wall clock and everything relied on before. */
+  /**
+   * This instant: at least the wall clock, everything relied on before, and every revision given. Writes judge expiry at their
+   * revision, so reads that judged it below would bring back what a write has called expired.
+   */
   now(): Revision {
     const wall = revisionAtMs(this.#clock.wallMs());
-    return wall > this.#floor ? wall : this.#floor;
+    const least = this.#given > this.#floor ? this.#given : this.#floor;
+    return wall > least ? wall : least;
+  }
+
+  /** An entry took the revision. */
+  give(revision: Revision): void {
+    if (revision > this.#given) this.#given = revision;
   }
 
   /** Binds all later revisions to be above `instant`. */

@@ -95,9 +95,11 @@ export class NodeService implements Service {
       const { pin } = await this.#pinInstant(options.at);
       return this.#readAt(copy, options.at).finally(() => pin.release());
     }
+    // The instant of the read is its start: judged later, a key that was written again in time would seem absent.
+    const now = this.#revisionClock.now();
     const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
     if (version === null) return null;
-    const at = Math.max(this.#revisionClock.now(), version.revision);
+    const at = Math.max(now, version.revision);
     if (!isAbsentAt(version.record, 0, at)) return storedVersion(version.record, version.revision);
     if (recordExpiresAt(version.record, 0) !== 0) await this.#host.rely(at);
     return null;
@@ -159,7 +161,7 @@ export class NodeService implements Service {
    * and when this resolves nothing at or below it can be written or is still unapplied.
    */
   async #pinInstant(at: Revision): Promise<{ revision: Revision; pin: RevisionPin }> {
-    const now = this.#now();
+    const now = this.#revisionClock.now();
     const revision = at !== 0 ? at : now;
     if (revision > now) {
       throw new CairnError('invalid_request', `at: revision ${revision} is in the future; now is ${now}`, {
@@ -177,13 +179,6 @@ export class NodeService implements Service {
     if (bound !== null) await bound;
     if (this.#host.unappliedEntries > 0) await this.#host.barrier();
     return { revision, pin };
-  }
-
-  /** At or above every revision given so far, on every group. */
-  #now(): Revision {
-    let now = this.#revisionClock.now();
-    for (const group of this.#groups) if (group.lastRevision > now) now = group.lastRevision;
-    return now;
   }
 
   async #readAt(key: Uint8Array, at: Revision): Promise<StoredVersion | null> {

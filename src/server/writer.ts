@@ -1,3 +1,4 @@
+import { AssertionFailure } from '../base/assert.js';
 import { copyBytes } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
@@ -39,6 +40,8 @@ export class Writer {
   #stateRevision: Revision = 0;
   /** Whether that state is an unapplied write, so that an answer from it has to wait. */
   #stateUnapplied = false;
+  /** The revision that the group's next entry takes in this step; what has expired by then is absent. */
+  #stateInstant: Revision = 0;
 
   constructor(options: WriterOptions) {
     this.#host = options.host;
@@ -56,8 +59,10 @@ export class Writer {
     }
     const hash = xxHash32(key, start, length);
     const group = this.#groupOf(key, start, length, hash);
-    if (options.condition === null) this.#appendPut(group, key, start, length, hash, value, options, done);
-    else this.#conditionalPut(group, copyBytes(key, start, length), hash, value, options, options.condition, done);
+    if (options.condition === null) {
+      const revision = this.#host.nextRevision(group);
+      this.#appendPut(group, revision, key, start, length, hash, value, options, done);
+    } else this.#conditionalPut(group, copyBytes(key, start, length), hash, value, options, options.condition, done);
   }
 
   delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {
@@ -74,7 +79,10 @@ export class Writer {
       else if (this.#stateRevision === 0) {
         const revision = Math.max(group.lastRevision, 1);
         this.#answerFromState(() => done(null, revision, false));
-      } else this.#appendDelete(group, ownKey, hash, (error, revision) => done(error, revision, error === null));
+      } else {
+        const revision = this.#stateInstant;
+        this.#appendDelete(group, revision, ownKey, hash, (error, at) => done(error, at, error === null));
+      }
     };
     this.#withState(group, key, hash, evaluate, (error) => done(error, 0, false));
   }
@@ -101,6 +109,7 @@ export class Writer {
       } else
         this.#appendPart(
           part,
+          this.#host.nextRevision(part.group),
           part.operations.map(() => true),
           results,
           partDone,
@@ -125,6 +134,7 @@ export class Writer {
 
   #appendPut(
     group: Group,
+    revision: Revision,
     key: Uint8Array,
     keyStart: number,
     keyLength: number,
@@ -133,7 +143,6 @@ export class Writer {
     options: PutOptions,
     done: WriteDone,
   ): void {
-    const revision = this.#host.nextRevision(group);
     const headerBytes = recordHeaderBytes(options.ttlSeconds > 0, options.contentType.length);
     const recordBytes = headerBytes + value.length;
     const at = this.#host.append(group, revision, ENTRY_WRITE, operationBytes(keyLength, recordBytes), 1, hash, done);
@@ -144,8 +153,7 @@ export class Writer {
     writePut(this.#host.ring, at, key, keyStart, keyLength, value, options, revision, recordBytes);
   }
 
-  #appendDelete(group: Group, key: Uint8Array, hash: number, done: WriteDone): void {
-    const revision = this.#host.nextRevision(group);
+  #appendDelete(group: Group, revision: Revision, key: Uint8Array, hash: number, done: WriteDone): void {
     const payload = operationBytes(key.length, TOMBSTONE_RECORD.length);
     const at = this.#host.append(group, revision, ENTRY_WRITE, payload, 1, hash, done);
     if (at < 0) {
@@ -168,7 +176,7 @@ export class Writer {
     const evaluate = (): void => {
       const failure = this.#failure(condition);
       if (failure !== null) this.#answerFromState(() => done(failure, 0));
-      else this.#appendPut(group, key, 0, key.length, hash, ownValue, options, done);
+      else this.#appendPut(group, this.#stateInstant, key, 0, key.length, hash, ownValue, options, done);
     };
     if (this.#readState(group, key, hash)) evaluate();
     else {
@@ -209,7 +217,7 @@ export class Writer {
         // When nothing was written to the group since the read began, what it saw is the state.
         if (group.lastRevision !== lastRevision) continue;
         this.#stateUnapplied = false;
-        const absent = version === null || isAbsentAt(version.record, 0, this.#host.nextRevision(group));
+        const absent = version === null || isAbsentAt(version.record, 0, this.#stateInstant);
         this.#stateRevision = absent ? 0 : version.revision;
       }
       evaluate();
@@ -219,10 +227,11 @@ export class Writer {
   }
 
   /** False when a block has to be fetched first. Judges expiry at the revision that an append in this step would take. */
-  #readState(group: Group, key: Uint8Array, hash: number): boolean {
+  #readState(group: Group, key: Uint8Array, hash: number, instant = this.#host.nextRevision(group)): boolean {
+    this.#stateInstant = instant;
     const unapplied = group.findUnapplied(this.#host.ring, key, 0, key.length, hash);
     if (unapplied !== null) {
-      const absent = isAbsentAt(this.#host.ring, group.foundStart, this.#host.nextRevision(group));
+      const absent = isAbsentAt(this.#host.ring, group.foundStart, instant);
       this.#stateRevision = absent ? 0 : unapplied.revision;
       this.#stateUnapplied = true;
       return true;
@@ -230,7 +239,7 @@ export class Writer {
     const code = this.#engine.lookup(group.replicaId, key, 0, key.length, hash, LATEST);
     if (code === BLOCKED) return false;
     const hit = this.#engine.hit;
-    const absent = code === ABSENT || isAbsentAt(hit.bytes, hit.start, this.#host.nextRevision(group));
+    const absent = code === ABSENT || isAbsentAt(hit.bytes, hit.start, instant);
     this.#stateRevision = absent ? 0 : hit.revision;
     this.#stateUnapplied = false;
     return true;
@@ -258,12 +267,12 @@ export class Writer {
 
   /**
    * Gives an answer that appends nothing. It may rest on writes that are not durable yet, or on an expiry judged at an
-   * instant that nothing durable binds; then it waits for both.
+   * instant that nothing durable binds; then it waits for both. Later reads judge at that instant or above.
    */
   #answerFromState(answer: () => void): void {
-    const bound = this.#host.relyOnNow();
+    const bound = this.#host.rely(this.#stateInstant);
     if (bound !== null) void bound.then(() => this.#host.afterUnapplied(answer));
-    else if (this.#stateUnapplied) this.#host.afterUnapplied(answer);
+    else if (this.#stateUnapplied && this.#host.unappliedEntries > 0) this.#host.afterUnapplied(answer);
     else queueMicrotask(answer);
   }
 
@@ -302,18 +311,19 @@ export class Writer {
       for (let fetches = 0; fetches < MAX_FETCHES; fetches++) {
         if (fetchedAt !== group.lastRevision) fetched.clear();
         const missing: number[] = [];
+        const instant = this.#host.nextRevision(group);
         const included = operations.map((operation, i) => {
           if (operation.kind !== 'delete') return true;
-          if (this.#readState(group, operation.key, hashes[i]!)) return this.#stateRevision !== 0;
+          if (this.#readState(group, operation.key, hashes[i]!, instant)) return this.#stateRevision !== 0;
           const version = fetched.get(i);
           if (version === undefined) missing.push(i);
-          else if (version !== null) return !isAbsentAt(version.record, 0, this.#host.nextRevision(group));
+          else if (version !== null) return !isAbsentAt(version.record, 0, instant);
           return false;
         });
         if (missing.length === 0) {
           const refusal = this.#host.admission();
           if (refusal !== null) throw refusal;
-          this.#finishPart(part, included, results, partDone);
+          this.#finishPart(part, instant, included, results, partDone);
           return;
         }
         fetchedAt = group.lastRevision;
@@ -330,12 +340,19 @@ export class Writer {
   }
 
   /** Appends what has something to write; a part of deletes that met nothing is only answered. */
-  #finishPart(part: BatchPart, included: readonly boolean[], results: BatchResult[], partDone: () => void): void {
+  #finishPart(
+    part: BatchPart,
+    instant: Revision,
+    included: readonly boolean[],
+    results: BatchResult[],
+    partDone: () => void,
+  ): void {
     if (included.includes(true)) {
-      this.#appendPart(part, included, results, partDone);
+      this.#appendPart(part, instant, included, results, partDone);
       return;
     }
     this.#stateUnapplied = true;
+    this.#stateInstant = instant;
     const revision = Math.max(part.group.lastRevision, 1);
     this.#answerFromState(() => {
       for (const position of part.positions) results[position] = { error: null, revision, deleted: false };
@@ -344,9 +361,14 @@ export class Writer {
   }
 
   /** One entry for the included operations; the others are deletes that met no value. */
-  #appendPart(part: BatchPart, included: readonly boolean[], results: BatchResult[], partDone: () => void): void {
+  #appendPart(
+    part: BatchPart,
+    revision: Revision,
+    included: readonly boolean[],
+    results: BatchResult[],
+    partDone: () => void,
+  ): void {
     const { group, operations, positions, hashes } = part;
-    const revision = this.#host.nextRevision(group);
     let payloadBytes = 0;
     let count = 0;
     operations.forEach((operation, i) => {
@@ -411,8 +433,10 @@ function checkBatchSize(count: number): CairnError | null {
   return new CairnError('too_large', `expected at most ${MAX_BATCH_OPERATIONS} keys in a batch, found ${count}`);
 }
 
+/** A broken invariant is not answered: it becomes an unhandled rejection, which ends the process. */
 function asCairnError(error: unknown): CairnError {
   if (error instanceof CairnError) return error;
+  if (error instanceof AssertionFailure) throw error;
   return new CairnError('disk_error', error instanceof Error ? error.message : String(error), { cause: error });
 }
 
