@@ -256,9 +256,7 @@ class NodeDiskFile implements DiskFile {
   }
 
   sync(): Promise<void> {
-    return this.#completion<void>('sync', (descriptor, settle) =>
-      fs.fdatasync(descriptor, settle),
-    );
+    return this.#completion<void>('sync', (descriptor, settle) => fs.fdatasync(descriptor, settle));
   }
 
   async size(): Promise<number> {

@@ -85,6 +85,12 @@ test('the dead-module rule does not take a test for a user', () => {
   assert.equal(deadModules(planted).length, 1);
 });
 
+test('the dead-module rule finds a kept module that is used by now', () => {
+  const planted = new Map([...clean, ['src/base/prng.ts', ''], ['src/base/bytes.ts', `import './prng.js';`]]);
+  assert.equal(deadModules(planted).length, 1);
+  assert.deepEqual(deadModules(withFile('src/base/prng.ts', '')), []);
+});
+
 test('the dead-module rule finds a test helper without a test', () => {
   assert.deepEqual(deadModules(withFile('test/lsm/oracle.ts', '')), [
     'test/lsm/oracle.ts is reached from no test and no benchmark',
