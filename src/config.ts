@@ -208,7 +208,8 @@ export const OPTIONS = {
     placeholder: '<MiB>',
     defaultText: '64',
     help: 'size of each write-ahead log file, allocated ahead',
-    schema: mebibytes(1, 1024),
+    // A segment has to hold the largest entry, 17 MiB, and its headers.
+    schema: mebibytes(18, 1024),
   },
   historyWindowMs: {
     flag: 'history-window',

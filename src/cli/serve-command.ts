@@ -51,6 +51,8 @@ async function runServe(terminal: Terminal, options: Readonly<Record<string, str
   };
   process.on('uncaughtException', end);
   process.on('unhandledRejection', end);
+  // From the first moment: a signal that comes with the ready line, or during a long recovery, must not kill the node.
+  const signal = untilSignal(logger);
   const node = await startNode(config, logger, end);
   const { httpPort, managementPort, clientPort } = node;
   const { nodeId, host, managementHost, dataDir } = config;
@@ -67,7 +69,7 @@ async function runServe(terminal: Terminal, options: Readonly<Record<string, str
     },
     'ready',
   );
-  await untilSignal(logger);
+  await signal;
   await node.stop();
   logger.info('stopped');
 }

@@ -1,43 +1,16 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { Agent, request } from 'node:http';
+import { Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { call } from './http-call.js';
 import { startServer, type ServerProcess } from './server-process.js';
 
 /** 200 for the long run. */
 const ROUNDS = Number(process.env['CAIRN_KILL_ROUNDS'] ?? 8);
 const WRITERS = 16;
 const KEYS_PER_WRITER = 20;
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
-
-function call(agent: Agent, port: number, method: string, path: string, body?: string): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const sent = request(
-      {
-        agent,
-        host: '127.0.0.1',
-        port,
-        method,
-        path,
-        headers: body === undefined ? {} : { 'content-type': 'application/json' },
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));
-        response.on('error', reject);
-      },
-    );
-    sent.on('error', reject);
-    sent.end(body);
-  });
-}
 
 /** What one key may hold: the last acknowledged write, or one that was sent after it and never answered. */
 class KeyHistory {

@@ -4,6 +4,12 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const CAIRN = fileURLToPath(new URL('../../src/cli/cairn.js', import.meta.url));
+const FREE_PORTS = ['--http-port', '0', '--management-port', '0', '--client-port', '0', '--peer-port', '0'];
+
+/** A test file that is ended by its time limit leaves no node behind. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.once('SIGTERM', () => process.exit(143));
 
 export interface ServerProcess {
   readonly child: ChildProcess;
@@ -13,27 +19,41 @@ export interface ServerProcess {
   readonly url: string;
   /** Log lines so far. */
   readonly lines: readonly string[];
+  /** What it wrote to standard error so far. */
+  readonly errorOutput: () => string;
+  /** Resolves with the exit code, null when a signal ended it. */
+  readonly exited: Promise<number | null>;
   /** Sends the signal and resolves with the exit code, null when the signal ended it. */
   stop(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-/** A real node as users start it, on free ports. Rejects with its output when it ends before it is ready. */
-export async function startServer(dataDir: string, flags: readonly string[] = []): Promise<ServerProcess> {
-  const ports = ['--http-port', '0', '--management-port', '0', '--client-port', '0', '--peer-port', '0'];
-  const child = spawn(process.execPath, [CAIRN, 'serve', '--data-dir', dataDir, ...ports, ...flags], {
+function spawnServer(flags: readonly string[], environment: Readonly<Record<string, string>>): ChildProcess {
+  const child = spawn(process.execPath, [CAIRN, 'serve', ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NO_COLOR: '1' },
+    env: { ...process.env, NO_COLOR: '1', ...environment },
   });
+  running.add(child);
+  child.once('close', () => running.delete(child));
+  return child;
+}
+
+/** A real node as users start it, on free ports. Rejects with its output when it ends before it is ready. */
+export async function startServer(
+  dataDir: string,
+  flags: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
+  const child = spawnServer(['--data-dir', dataDir, ...FREE_PORTS, ...flags], environment);
   const lines: string[] = [];
-  const ended = once(child, 'exit');
-  const errors: string[] = [];
-  child.stderr.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
+  let errorOutput = '';
+  const exited = once(child, 'close').then(([code]) => code as number | null);
+  child.stderr!.on('data', (chunk: Buffer) => (errorOutput += chunk.toString()));
   const ready = await new Promise<Record<string, unknown>>((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', (line) => {
+    createInterface({ input: child.stdout! }).on('line', (line) => {
       lines.push(line);
       if (line.includes('"msg":"ready"')) resolve(JSON.parse(line) as Record<string, unknown>);
     });
-    void ended.then(([code]) => reject(new Error(`exit ${String(code)}: ${lines.join('\n')}${errors.join('')}`)));
+    void exited.then((code) => reject(new Error(`exit ${String(code)}: ${lines.join('\n')}${errorOutput}`)));
   });
   const httpPort = Number(ready['httpPort']);
   return {
@@ -43,20 +63,35 @@ export async function startServer(dataDir: string, flags: readonly string[] = []
     clientPort: Number(ready['clientPort']),
     url: `http://127.0.0.1:${httpPort}`,
     lines,
-    async stop(signal) {
+    errorOutput: () => errorOutput,
+    exited,
+    stop(signal) {
       child.kill(signal);
-      const [code] = (await ended) as [number | null];
-      return code;
+      return exited;
     },
   };
 }
 
-/** Runs `cairn serve` that is expected to fail; resolves with its exit code and what it said. */
-export async function failingServer(flags: readonly string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, [CAIRN, 'serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+export interface FailedStart {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly output: string;
+}
+
+/**
+ * Runs `cairn serve` that is expected to fail; resolves with its exit code and what it said. One that starts all the same
+ * is killed when it is ready, and has no exit code then. Ports that the flags don't name are free ones.
+ */
+export async function failingServer(flags: readonly string[]): Promise<FailedStart> {
+  const child = spawnServer([...FREE_PORTS, ...flags], {});
+  let stdout = '';
+  let stderr = '';
+  child.stdout!.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+    if (stdout.includes('"msg":"ready"')) child.kill('SIGKILL');
+  });
+  child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   const [code] = (await once(child, 'close')) as [number | null];
-  return { code, output };
+  return { code, stdout, stderr, output: stdout + stderr };
 }
