@@ -42,6 +42,7 @@ export interface NodeMemory {
   /** The key with a ttl was seen expired since it was last written. */
   timedExpired: boolean;
   timedUnknown: boolean;
+  timedWrites: number;
   /** No later revision may be at or below it. */
   highestRevision: number;
   values: number;
@@ -66,6 +67,7 @@ function begin(prng: Prng): NodeMemory {
     scans: [],
     timedExpired: false,
     timedUnknown: false,
+    timedWrites: 0,
     highestRevision: 0,
     values: 0,
     reached: { flushes: 0, compactions: 0, conflicts: 0, gone: 0, expired: 0, scansRepeated: 0 },
@@ -296,6 +298,7 @@ class NodeWorld {
     const memory = this.#memory;
     if (prng.chance(0.4)) {
       memory.timedUnknown = true;
+      memory.timedWrites++;
       const revision = await this.#write(TIMED_KEY, '1', {
         ...PLAIN_PUT,
         ttlSeconds: prng.pick([0.001, 0.05, 1, 100]),
@@ -308,8 +311,9 @@ class NodeWorld {
       return;
     }
     if (memory.timedUnknown) return;
+    const writes = memory.timedWrites;
     const version = await this.#get(TIMED_KEY);
-    if (memory.timedUnknown) return;
+    if (memory.timedWrites !== writes) return;
     if (version === null) {
       memory.timedExpired = true;
       memory.reached.expired++;
