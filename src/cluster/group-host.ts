@@ -31,8 +31,14 @@ interface Barrier {
   readonly appliedEntries: number;
   /** The log record that must be durable, or -1 until it is sealed. */
   sequence: number;
-  readonly resume: () => void;
+  /** Infinity for one that waits as long as it takes. */
+  readonly sinceMs: number;
+  /** Null once it was called. */
+  settle: BarrierDone | null;
 }
+
+/** Called once: with null, or with `unavailable` when the log did not get there in time. */
+export type BarrierDone = (error: CairnError | null) => void;
 
 /**
  * Drives all groups of the node: one log record per loop turn for all of them, then commit, apply and answer in the order of
@@ -55,6 +61,7 @@ export class GroupHost {
 
   #unsealed = 0;
   #sealScheduled = false;
+  #sealAgain = false;
   #turnStartedMs = 0;
   #highestRevision: Revision = 0;
   /** Of the last sealed record: what waits for all sealed ones waits for this. */
@@ -85,6 +92,12 @@ export class GroupHost {
   durable(sequence: number): void {
     this.#durableSequence = sequence;
     if (!this.#draining) this.#applyDurable();
+  }
+
+  /** The log may have room again, and what found none before: a clock bound that somebody waits for. */
+  admissionChanged(): void {
+    this.#sealAgain = true;
+    this.#scheduleSeal();
   }
 
   get unappliedEntries(): number {
@@ -172,38 +185,52 @@ export class GroupHost {
         throw new CairnError('disk_full', 'no space left for the first log entries of this start');
       }
     }
-    await this.barrier();
+    await new Promise<void>((resolve) => this.#wait(0, Infinity, () => resolve()));
   }
 
-  /** Resolves when everything appended so far is durable and applied. */
+  /** This instant for a read. A full log can't take a higher bound, so time stands at the durable one, and reads go on. */
+  now(): Revision {
+    const now = this.#revisionClock.now();
+    const bound = this.#revisionClock.durableBound;
+    return now > bound && this.#log.admission === 'disk_full' ? bound : now;
+  }
+
+  /** Resolves when everything appended so far is durable and applied; rejects when that takes too long. */
   barrier(): Promise<void> {
-    return new Promise((resolve) => this.afterUnapplied(resolve));
+    return new Promise((resolve, reject) => this.afterUnapplied(settling(resolve, reject)));
   }
 
   /** As `barrier`; calls back at once when nothing is pending. */
-  afterUnapplied(resume: () => void): void {
-    if (this.#pending.length === 0) resume();
-    else this.#barriers.push({ appliedEntries: this.#appendedEntries, sequence: 0, resume });
+  afterUnapplied(done: BarrierDone): void {
+    if (this.#pending.length === 0) done(null);
+    else this.#wait(0, this.#clock.monotonicMs(), done);
+  }
+
+  #wait(sequence: number, sinceMs: number, settle: BarrierDone): void {
+    this.#barriers.push({ appliedEntries: this.#appendedEntries, sequence, sinceMs, settle });
   }
 
   /**
    * Resolves when no later life of the node can give a revision at or below `instant`, which the caller is about to rely on; and
-   * binds this life. Null when nothing has to be waited for.
+   * binds this life. Null when nothing has to be waited for. Rejects when that takes too long.
    */
   rely(instant: Revision): Promise<void> | null {
     this.#revisionClock.raise(instant);
     if (instant <= this.#revisionClock.durableBound) return null;
     if (instant > this.#highestRevision) this.#highestRevision = instant;
-    return new Promise((resolve) => {
-      this.#barriers.push({ appliedEntries: this.#appendedEntries, sequence: -1, resume: resolve });
+    return new Promise((resolve, reject) => {
+      this.#wait(-1, this.#clock.monotonicMs(), settling(resolve, reject));
       this.#scheduleSeal();
     });
   }
 
-  /** Takes no more entries; resolves when the accepted ones are applied and answered. */
+  /**
+   * Takes no more entries; resolves when the accepted ones are applied and answered, or were answered as unknown because a full disk
+   * keeps the log from writing them. Closing the log then says so.
+   */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.barrier();
+    await new Promise<void>((resolve) => this.afterUnapplied(() => resolve()));
     this.#deadlineTimer?.cancel();
   }
 
@@ -219,7 +246,8 @@ export class GroupHost {
     this.#sealScheduled = false;
     const bound = this.#revisionClock.boundToAppend(this.#highestRevision);
     if (bound > 0) this.#log.appendClockBound(bound);
-    if (bound > 0 || this.#unsealed > 0) {
+    if (bound > 0 || this.#unsealed > 0 || this.#sealAgain) {
+      this.#sealAgain = false;
       this.#sealedSequence = this.#log.seal();
       if (bound > 0) this.#bounds.push({ sequence: this.#sealedSequence, bound });
       const first = this.#pending.length - this.#unsealed;
@@ -293,7 +321,7 @@ export class GroupHost {
       barrier.appliedEntries <= this.#appliedEntries
     ) {
       this.#barriers.shift();
-      barrier.resume();
+      barrier.settle?.(null);
       barrier = this.#barriers.peek();
     }
   }
@@ -318,9 +346,30 @@ export class GroupHost {
           0,
         );
       }
+      this.#failLateBarriers(latest);
       if (!this.#closed || this.#pending.length > 0) this.#watchDeadlines();
     });
   }
+
+  /** Nothing of theirs was written, so their callers may try again. */
+  #failLateBarriers(latestMs: number): void {
+    for (let i = 0; i < this.#barriers.length; i++) {
+      const barrier = this.#barriers.at(i)!;
+      if (barrier.sinceMs > latestMs) continue;
+      const settle = barrier.settle;
+      barrier.settle = null;
+      settle?.(
+        new CairnError('unavailable', `the log did not become durable within ${this.#requestTimeoutMs} ms; retry`),
+      );
+    }
+  }
+}
+
+function settling(resolve: () => void, reject: (error: CairnError) => void): BarrierDone {
+  return (error) => {
+    if (error === null) resolve();
+    else reject(error);
+  };
 }
 
 function diskFull(what: string): CairnError {

@@ -114,6 +114,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       segmentBytes: options.logSegmentSizeBytes,
       ...options.tuning,
       onDurable: (sequence) => host?.durable(sequence),
+      onAdmission: () => host?.admissionChanged(),
       onFatal,
       onWarning: (message) => logger.warn({}, message),
       ...(options.onLogWrite === undefined ? {} : { onWrite: options.onLogWrite }),

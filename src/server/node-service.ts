@@ -80,7 +80,7 @@ export class NodeService implements Service {
     if (code === ABSENT) return 'absent';
     const hit = this.#engine.hit;
     if (hit.bytes[hit.start] !== 0) {
-      const at = Math.max(this.#revisionClock.now(), hit.revision);
+      const at = Math.max(this.#host.now(), hit.revision);
       if (isAbsentAt(hit.bytes, hit.start, at)) return this.#relyNow(hit.bytes, hit.start, at) ? 'absent' : 'blocked';
     }
     found.set(hit.bytes, hit.start, hit.length, hit.revision);
@@ -96,7 +96,7 @@ export class NodeService implements Service {
       return this.#readAt(copy, options.at).finally(() => pin.release());
     }
     // The instant of the read is its start: judged later, a key that was written again in time would seem absent.
-    const now = this.#revisionClock.now();
+    const now = this.#host.now();
     const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
     if (version === null) return null;
     const at = Math.max(now, version.revision);
@@ -161,7 +161,7 @@ export class NodeService implements Service {
    * and when this resolves nothing at or below it can be written or is still unapplied.
    */
   async #pinInstant(at: Revision): Promise<{ revision: Revision; pin: RevisionPin }> {
-    const now = this.#revisionClock.now();
+    const now = this.#host.now();
     const revision = at !== 0 ? at : now;
     if (revision > now) {
       throw new CairnError('invalid_request', `at: revision ${revision} is in the future; now is ${now}`, {
@@ -175,9 +175,14 @@ export class NodeService implements Service {
       });
     }
     const pin = this.#engine.pinRevision(revision);
-    const bound = this.#host.rely(revision);
-    if (bound !== null) await bound;
-    if (this.#host.unappliedEntries > 0) await this.#host.barrier();
+    try {
+      const bound = this.#host.rely(revision);
+      if (bound !== null) await bound;
+      if (this.#host.unappliedEntries > 0) await this.#host.barrier();
+    } catch (error) {
+      pin.release();
+      throw error;
+    }
     return { revision, pin };
   }
 

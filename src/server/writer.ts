@@ -2,7 +2,7 @@ import { AssertionFailure } from '../base/assert.js';
 import { copyBytes } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
-import type { GroupHost } from '../cluster/group-host.js';
+import type { BarrierDone, GroupHost } from '../cluster/group-host.js';
 import { partitionOf } from '../cluster/placement.js';
 import { ABSENT, BLOCKED, type Engine } from '../engine/engine.js';
 import type { FoundRecord } from '../engine/point-read.js';
@@ -75,10 +75,10 @@ export class Writer {
     const group = this.#groupOf(key, 0, key.length, hash);
     const evaluate = (ownKey: Uint8Array): void => {
       const failure = condition === null ? null : this.#failure(condition);
-      if (failure !== null) this.#answerFromState(() => done(failure, 0, false));
+      if (failure !== null) this.#answerFromState((late) => done(late ?? failure, 0, false));
       else if (this.#stateRevision === 0) {
         const revision = Math.max(group.lastRevision, 1);
-        this.#answerFromState(() => done(null, revision, false));
+        this.#answerFromState((late) => done(late, late === null ? revision : 0, false));
       } else {
         const revision = this.#stateInstant;
         this.#appendDelete(group, revision, ownKey, hash, (error, at) => done(error, at, error === null));
@@ -175,7 +175,7 @@ export class Writer {
     let ownValue = value;
     const evaluate = (): void => {
       const failure = this.#failure(condition);
-      if (failure !== null) this.#answerFromState(() => done(failure, 0));
+      if (failure !== null) this.#answerFromState((late) => done(late ?? failure, 0));
       else this.#appendPut(group, this.#stateInstant, key, 0, key.length, hash, ownValue, options, done);
     };
     if (this.#readState(group, key, hash)) evaluate();
@@ -267,13 +267,18 @@ export class Writer {
 
   /**
    * Gives an answer that appends nothing. It may rest on writes that are not durable yet, or on an expiry judged at an
-   * instant that nothing durable binds; then it waits for both. Later reads judge at that instant or above.
+   * instant that nothing durable binds; then it waits for both, and gets an error when that takes too long. Later reads judge at
+   * that instant or above.
    */
-  #answerFromState(answer: () => void): void {
+  #answerFromState(answer: BarrierDone): void {
     const bound = this.#host.rely(this.#stateInstant);
-    if (bound !== null) void bound.then(() => this.#host.afterUnapplied(answer));
-    else if (this.#stateUnapplied && this.#host.unappliedEntries > 0) this.#host.afterUnapplied(answer);
-    else queueMicrotask(answer);
+    if (bound !== null) {
+      void bound.then(
+        () => this.#host.afterUnapplied(answer),
+        (error: unknown) => answer(asCairnError(error)),
+      );
+    } else if (this.#stateUnapplied && this.#host.unappliedEntries > 0) this.#host.afterUnapplied(answer);
+    else queueMicrotask(() => answer(null));
   }
 
   /** Refuses what is invalid, key by key, and groups the rest by partition. */
@@ -354,8 +359,9 @@ export class Writer {
     this.#stateUnapplied = true;
     this.#stateInstant = instant;
     const revision = Math.max(part.group.lastRevision, 1);
-    this.#answerFromState(() => {
-      for (const position of part.positions) results[position] = { error: null, revision, deleted: false };
+    this.#answerFromState((late) => {
+      const result = late === null ? { error: null, revision, deleted: false } : failed(late);
+      for (const position of part.positions) results[position] = result;
       partDone();
     });
   }
