@@ -34,7 +34,10 @@ const runner = spawn(
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => runner.kill(signal));
-runner.on('close', (code) => process.exit(code ?? 1));
+runner.on('close', (code, signal) => {
+  if (signal !== null) process.stderr.write(`cairn: node:test was ended by ${signal}\n`);
+  process.exit(code ?? 1);
+});
 
 function positive(name, otherwise) {
   const text = process.env[name];
