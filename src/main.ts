@@ -1,9 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
-import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
-import { pino, type Logger as PinoLogger } from 'pino';
-import { PinoPretty as pretty } from 'pino-pretty';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { CairnError } from './base/errors.js';
 import type { Logger } from './base/logger.js';
 import { openLocalNode } from './cluster/local-node.js';
@@ -34,7 +32,7 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
-export const VERSION = (
+const VERSION = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;
 
@@ -136,59 +134,6 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     await stopAll();
     throw error;
   }
-}
-
-/**
- * Runs a node until SIGTERM or SIGINT. Resolves with the exit code of a clean stop; a node that can't start rejects with a
- * CairnError. A fatal error ends the process at once with code 1: nothing more may be acknowledged.
- */
-export async function serve(config: Config): Promise<number> {
-  const logger = createLogger(config);
-  const onFatal = (error: Error): void => {
-    logger.fatal({ err: error }, `the node can't go on: ${error.message}`);
-    process.exit(1);
-  };
-  process.on('uncaughtException', onFatal);
-  process.on('unhandledRejection', (reason) => onFatal(reason instanceof Error ? reason : new Error(String(reason))));
-  const startedMs = performance.now();
-  const node = await startNode(config, logger, onFatal);
-  logger.info(
-    {
-      nodeId: config.nodeId,
-      version: VERSION,
-      http: `http://${config.host}:${node.httpPort}`,
-      management: `http://${config.managementHost}:${node.managementPort}`,
-      client: `${config.host}:${node.clientPort}`,
-      httpPort: node.httpPort,
-      managementPort: node.managementPort,
-      clientPort: node.clientPort,
-      dataDir: config.dataDir,
-      httpLibrary: node.service.status().httpLibrary,
-      startMs: Math.round(performance.now() - startedMs),
-    },
-    'ready',
-  );
-  const signal = await new Promise<string>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
-  });
-  logger.info({ signal, timeoutMs: config.shutdownTimeoutMs }, 'stopping');
-  await node.stop();
-  logger.info({}, 'stopped');
-  return 0;
-}
-
-function createLogger(config: Config): PinoLogger {
-  const options = { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
-  // Written at once: the last line before an exit must not be lost. There are few lines.
-  if (!process.stdout.isTTY) return pino(options, pino.destination({ fd: 1, sync: true }));
-  return pino(
-    options,
-    pretty({
-      sync: true,
-      colorize: process.env['NO_COLOR'] === undefined,
-      ignore: 'httpPort,managementPort,clientPort',
-    }),
-  );
 }
 
 /** A port that is taken must be found before the data directory is touched, so each is tried and let go first. */

@@ -54,6 +54,7 @@ async function runServe(terminal: Terminal, options: Readonly<Record<string, str
   // From the first moment: a signal that comes with the ready line, or during a long recovery, must not kill the node.
   const signal = untilSignal(logger);
   const node = await startNode(config, logger, end);
+  const { version, httpLibrary } = node.service.status();
   const { httpPort, managementPort, clientPort } = node;
   const { nodeId, host, managementHost, dataDir } = config;
   logger.info(
@@ -66,6 +67,8 @@ async function runServe(terminal: Terminal, options: Readonly<Record<string, str
       management: `http://${managementHost}:${managementPort}`,
       client: `${host}:${clientPort}`,
       dataDir,
+      version,
+      httpLibrary,
     },
     'ready',
   );
@@ -76,10 +79,12 @@ async function runServe(terminal: Terminal, options: Readonly<Record<string, str
 
 async function openLogger(config: Config): Promise<Logger> {
   const { pino } = await import('pino');
-  if (!process.stdout.isTTY) return pino({ level: config.logLevel }, pino.destination({ fd: 1, sync: true }));
+  const options = { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  // Written at once: the last line before an exit must not be lost. There are few lines.
+  if (!process.stdout.isTTY) return pino(options, pino.destination({ fd: 1, sync: true }));
   const { default: pretty } = await import('pino-pretty');
   const colorize = !process.env['NO_COLOR'];
-  return pino({ level: config.logLevel }, pretty({ colorize, sync: true, ignore: 'pid,hostname' }));
+  return pino(options, pretty({ colorize, sync: true }));
 }
 
 /** Resolves with the first SIGTERM or SIGINT; a second one ends the process at once. */
