@@ -161,6 +161,7 @@ export class GroupHost {
       appendedAtMs: this.#turnStartedMs,
       sequence: -1,
       done,
+      rows: null,
     };
     group.appended(entry);
     this.#pending.push(entry);

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import { equalRanges } from '../base/bytes.js';
 import type { CairnError } from '../base/errors.js';
 import { Fifo } from '../base/fifo.js';
+import { xxHash32 } from '../base/hash.js';
 import type { Revision } from '../lsm/row-key.js';
 import { ENTRY_WRITE, OperationReader, type EntryKind } from './command.js';
 
@@ -26,6 +27,20 @@ export interface PendingEntry {
   /** The log record that carries it, known when the loop turn's record is sealed. */
   sequence: number;
   done: EntryDone | null;
+  /** Its rows, once a condition has looked for unapplied writes. */
+  rows: UnappliedRow[] | null;
+}
+
+/** A row of an unapplied entry, in the log's ring. */
+interface UnappliedRow {
+  readonly entry: PendingEntry;
+  readonly hash: number;
+  readonly keyStart: number;
+  readonly keyLength: number;
+  readonly recordStart: number;
+  readonly recordLength: number;
+  /** The row before it whose key has the same hash; null when that one is applied. */
+  older: UnappliedRow | null;
 }
 
 /** In `PendingEntry.keyHash`: the entry writes several keys. */
@@ -62,6 +77,13 @@ export class Group {
   /** Of the last applied entry. */
   appliedRevision: Revision;
   readonly #unapplied = new Fifo<PendingEntry>();
+  /**
+   * The newest unapplied row by its key's hash. Filled when a condition looks, so that plain writes pay nothing; without it 10,000
+   * deletes over an unapplied batch of as many held the loop for 2.7 s.
+   */
+  readonly #newestRows = new Map<number, UnappliedRow>();
+  /** The last entry whose rows are in there. */
+  #rowsIndex = 0;
   readonly #operations = new OperationReader();
   /** Where `findUnapplied` found the record. */
   foundStart = 0;
@@ -92,6 +114,12 @@ export class Group {
     this.appliedIndex = entry.index;
     this.appliedTerm = entry.term;
     this.appliedRevision = entry.revision;
+    if (entry.rows === null) return;
+    for (const row of entry.rows) {
+      // What is older was applied before.
+      row.older = null;
+      if (this.#newestRows.get(row.hash) === row) this.#newestRows.delete(row.hash);
+    }
   }
 
   /** Recovery read the entry from the log and applied it. */
@@ -114,18 +142,35 @@ export class Group {
     keyLength: number,
     keyHash: number,
   ): PendingEntry | null {
-    for (let i = this.#unapplied.length - 1; i >= 0; i--) {
-      const entry = this.#unapplied.at(i)!;
-      if (entry.kind !== ENTRY_WRITE || (entry.keyHash !== keyHash && entry.keyHash !== MANY_KEYS)) continue;
-      const operations = this.#operations.open(ring, entry.payloadStart, entry.payloadLength);
-      while (operations.next()) {
-        if (operations.keyLength !== keyLength) continue;
-        if (!equalRanges(ring, operations.keyStart, key, keyStart, keyLength)) continue;
-        this.foundStart = operations.recordStart;
-        this.foundLength = operations.recordLength;
-        return entry;
-      }
+    this.#takeRows(ring);
+    for (let row = this.#newestRows.get(keyHash) ?? null; row !== null; row = row.older) {
+      if (row.keyLength !== keyLength || !equalRanges(ring, row.keyStart, key, keyStart, keyLength)) continue;
+      // Applied since: then so are the older ones.
+      if (row.entry.index <= this.appliedIndex) return null;
+      this.foundStart = row.recordStart;
+      this.foundLength = row.recordLength;
+      return row.entry;
     }
     return null;
+  }
+
+  /** Takes the rows of the entries that were appended since the last look. */
+  #takeRows(ring: Uint8Array): void {
+    const first = Math.max(this.#rowsIndex, this.appliedIndex) + 1;
+    for (let index = first; index <= this.lastIndex; index++) {
+      const entry = this.#unapplied.at(index - this.appliedIndex - 1)!;
+      if (entry.kind !== ENTRY_WRITE) continue;
+      entry.rows = [];
+      const operations = this.#operations.open(ring, entry.payloadStart, entry.payloadLength);
+      while (operations.next()) {
+        const { keyStart, keyLength, recordStart, recordLength } = operations;
+        const hash = entry.keyHash === MANY_KEYS ? xxHash32(ring, keyStart, keyLength) : entry.keyHash;
+        const older = this.#newestRows.get(hash) ?? null;
+        const row = { entry, hash, keyStart, keyLength, recordStart, recordLength, older };
+        entry.rows.push(row);
+        this.#newestRows.set(hash, row);
+      }
+    }
+    this.#rowsIndex = this.lastIndex;
   }
 }
