@@ -37,7 +37,19 @@ function spawnServer(flags: readonly string[], environment: Readonly<Record<stri
   return child;
 }
 
-/** A real node as users start it, on free ports. Rejects with its output when it ends before it is ready. */
+/** A node that ended before it was ready. */
+export class FailedStartError extends Error {
+  readonly code: number | null;
+  readonly stderr: string;
+
+  constructor(code: number | null, lines: readonly string[], stderr: string) {
+    super(`exit ${String(code)}: ${lines.join('\n')}${stderr}`);
+    this.code = code;
+    this.stderr = stderr;
+  }
+}
+
+/** A real node as users start it, on free ports. Rejects with a FailedStartError when it ends before it is ready. */
 export async function startServer(
   dataDir: string,
   flags: readonly string[] = [],
@@ -53,7 +65,7 @@ export async function startServer(
       lines.push(line);
       if (line.includes('"msg":"ready"')) resolve(JSON.parse(line) as Record<string, unknown>);
     });
-    void exited.then((code) => reject(new Error(`exit ${String(code)}: ${lines.join('\n')}${errorOutput}`)));
+    void exited.then((code) => reject(new FailedStartError(code, lines, errorOutput)));
   });
   const httpPort = Number(ready['httpPort']);
   return {
