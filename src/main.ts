@@ -8,6 +8,7 @@ import { openLocalNode } from './cluster/local-node.js';
 import { readIdentity } from './cluster/node-identity.js';
 import { validateJson } from './codec/json-scan.js';
 import type { Config } from './config.js';
+import { makeDirectoryDurablySync } from './engine/file-io.js';
 import type { EngineJobs } from './engine/jobs/jobs.js';
 import { DataDirectoryLock } from './platform/data-directory-lock.js';
 import { LogThreadWriter } from './platform/log-thread-writer.js';
@@ -50,7 +51,7 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
   const clock = new NodeClock();
   // Looked at before the lock file is made: a refusal leaves the directory as it was.
   readIdentity(disk.blocking, config.dataDir, config);
-  disk.blocking.makeDirectory(config.dataDir);
+  if (!disk.blocking.exists(config.dataDir)) makeDirectoryDurablySync(disk.blocking, config.dataDir);
   const lock = DataDirectoryLock.acquire(config.dataDir);
   const stopped: (() => Promise<void> | void)[] = [() => lock.release()];
   const stopAll = async (): Promise<void> => {
@@ -109,6 +110,8 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       limits: { maxValueBytes },
       logger,
     });
+    // A start that fails below must not leave a process that listens. After a drain there is nothing left to close.
+    stopped.push(() => tcp.close(0));
     const management = await startManagementServer({
       host: config.managementHost,
       port: config.managementPort,

@@ -98,63 +98,70 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     onError: onFatal,
     log: logger,
   });
-  groups = await bringUpGroups(engine, identity);
-  const replay = new Replay(engine, groups);
-  const startedMs = options.clock.monotonicMs();
-  const maxEntryBytes = options.maxEntryBytes ?? MAX_ENTRY_BYTES;
-  log = Log.open(
-    {
-      directory: `${dataDir}/${LOG_DIRECTORY}`,
-      disk,
+  try {
+    groups = await bringUpGroups(engine, identity);
+    const replay = new Replay(engine, groups);
+    const startedMs = options.clock.monotonicMs();
+    const maxEntryBytes = options.maxEntryBytes ?? MAX_ENTRY_BYTES;
+    log = Log.open(
+      {
+        directory: `${dataDir}/${LOG_DIRECTORY}`,
+        disk,
+        clock: options.clock,
+        random: options.random,
+        writer: options.logWriter,
+        expectedLogId: isNew ? null : Buffer.from(identity.logId, 'hex'),
+        maxEntryBytes,
+        segmentBytes: options.logSegmentSizeBytes,
+        ...options.tuning,
+        onDurable: (sequence) => host?.durable(sequence),
+        onAdmission: () => host?.admissionChanged(),
+        onFatal,
+        onWarning: (message) => logger.warn({}, message),
+        ...(options.onLogWrite === undefined ? {} : { onWrite: options.onLogWrite }),
+      },
+      replay,
+    );
+    const { entryCount, tornBytes } = log.recovered;
+    if (entryCount > 0 || tornBytes > 0) {
+      const elapsedMs = Math.round(options.clock.monotonicMs() - startedMs);
+      logger.info({ entries: entryCount, replayed: replay.appliedCount, tornBytes, elapsedMs }, 'log recovered');
+    }
+    const recoveredBound = Math.max(engine.recovered.clockBound, log.clockBound, ...groups.map((g) => g.lastRevision));
+    const openClock = new RevisionClock(options.clock, recoveredBound);
+    revisionClock = openClock;
+    host = new GroupHost({
+      groups,
+      engine,
+      log,
       clock: options.clock,
-      random: options.random,
-      writer: options.logWriter,
-      expectedLogId: isNew ? null : Buffer.from(identity.logId, 'hex'),
+      revisionClock: openClock,
+      requestTimeoutMs: options.requestTimeoutMs,
+    });
+    await host.startTerm();
+    const bound: NodeIdentity = { ...identity, logId: Buffer.from(log.logId).toString('hex') };
+    if (isNew) writeIdentity(disk.blocking, dataDir, bound);
+    const openHost = host;
+    const openLog = log;
+    return {
+      identity: bound,
+      engine,
+      log,
+      host,
+      revisionClock: openClock,
       maxEntryBytes,
-      segmentBytes: options.logSegmentSizeBytes,
-      ...options.tuning,
-      onDurable: (sequence) => host?.durable(sequence),
-      onAdmission: () => host?.admissionChanged(),
-      onFatal,
-      onWarning: (message) => logger.warn({}, message),
-      ...(options.onLogWrite === undefined ? {} : { onWrite: options.onLogWrite }),
-    },
-    replay,
-  );
-  const { entryCount, tornBytes } = log.recovered;
-  if (entryCount > 0 || tornBytes > 0) {
-    const elapsedMs = Math.round(options.clock.monotonicMs() - startedMs);
-    logger.info({ entries: entryCount, replayed: replay.appliedCount, tornBytes, elapsedMs }, 'log recovered');
+      async close() {
+        await openHost.close();
+        await engine.close();
+        await openLog.close();
+      },
+    };
+  } catch (error) {
+    // The caller gives the directory free, so nothing may write to it any more. The first error is the one to tell.
+    await log?.close().catch(() => undefined);
+    await engine.close().catch(() => undefined);
+    throw error;
   }
-  const recoveredBound = Math.max(engine.recovered.clockBound, log.clockBound, ...groups.map((g) => g.lastRevision));
-  const openClock = new RevisionClock(options.clock, recoveredBound);
-  revisionClock = openClock;
-  host = new GroupHost({
-    groups,
-    engine,
-    log,
-    clock: options.clock,
-    revisionClock: openClock,
-    requestTimeoutMs: options.requestTimeoutMs,
-  });
-  await host.startTerm();
-  const bound: NodeIdentity = { ...identity, logId: Buffer.from(log.logId).toString('hex') };
-  if (isNew) writeIdentity(disk.blocking, dataDir, bound);
-  const openHost = host;
-  const openLog = log;
-  return {
-    identity: bound,
-    engine,
-    log,
-    host,
-    revisionClock: openClock,
-    maxEntryBytes,
-    async close() {
-      await openHost.close();
-      await engine.close();
-      await openLog.close();
-    },
-  };
 }
 
 /** Makes or checks the identity file, and clears what an interrupted first start left. */
