@@ -11,7 +11,7 @@ export function isOutOfSpace(error: unknown): boolean {
 }
 
 /** A worker that died, or no file descriptor left: the same work may succeed later. */
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   if (error instanceof DiskError) return error.code === 'EMFILE' || error.code === 'ENFILE';
   return error instanceof CairnError && error.code === 'unavailable';
 }

@@ -184,3 +184,40 @@ test('Raft rule 14: EIO while an edit is synced is passed on', async () => {
   await assert.rejects(manifest.append(editOf(1), applyEdit(version, editOf(1))), DiskError);
   await manifest.close();
 });
+
+/** Appends large edits until the manifest has been written anew, or an append fails. */
+async function fillUntilRewritten(manifest: Manifest, from: Version, edits: number): Promise<Version> {
+  let version = from;
+  for (let i = 0; i < edits; i++) {
+    const edit = { pointers: [{ level: 1, row: new Uint8Array(4050).fill(i % 256) }] };
+    const next = applyEdit(version, edit);
+    await manifest.append(edit, next);
+    version = next;
+  }
+  return version;
+}
+
+test('a rewrite that finds no file descriptor or no space is put off: the edit behind it is not appended twice', async () => {
+  for (const code of ['EMFILE', 'ENOSPC'] as const) {
+    const disk = newDisk();
+    const { manifest, version } = await Manifest.open(disk, DIRECTORY);
+    disk.inject({ operation: 'create', code, path: /MANIFEST-000002/, times: Infinity });
+    const last = await fillUntilRewritten(manifest, version, 1100);
+    await manifest.close();
+    assert.ok(sameRow(await reopen(disk), last));
+  }
+});
+
+test('LSM rule 12: when the renamed CURRENT can not be made durable, no edit goes to either manifest', async () => {
+  for (const code of ['ENOSPC', 'EMFILE', 'EIO'] as const) {
+    const disk = newDisk();
+    const { manifest, version } = await Manifest.open(disk, DIRECTORY);
+    disk.onOperation = (operation, path) => {
+      if (operation === 'rename' && path.includes('CURRENT')) {
+        disk.inject({ operation: 'syncDirectory', code, path: /data$/, times: 1 });
+      }
+    };
+    await assert.rejects(fillUntilRewritten(manifest, version, 1100), { code: 'disk_error' });
+    await manifest.close();
+  }
+});

@@ -1,11 +1,11 @@
 import { assert } from '../../base/assert.js';
-import { CorruptionError } from '../../base/errors.js';
+import { CairnError, CorruptionError } from '../../base/errors.js';
 import { decodeEdit, encodeEdit } from '../../lsm/version/edit-codec.js';
 import { applyEdit, EMPTY_VERSION, snapshotEdit, type Version } from '../../lsm/version/version.js';
 import type { VersionEdit } from '../../lsm/version/version-edit.js';
 import type { Disk, DiskFile } from '../../ports/disk.js';
 import { readExactly, writeFully, writeNewFile } from '../file-io.js';
-import { isOutOfSpace } from '../retry.js';
+import { isOutOfSpace, isPassing } from '../retry.js';
 import {
   CURRENT_NAME,
   CURRENT_TEMPORARY_NAME,
@@ -116,12 +116,12 @@ export class Manifest {
     await this.#file.close();
   }
 
-  /** The edit is durable already, so a rewrite that finds no space only waits for later. */
+  /** The edit is durable already, so a rewrite that finds no space or no file descriptor only waits for later. */
   async #tryRewrite(version: Version): Promise<void> {
     try {
       await this.#rewrite(version);
     } catch (error) {
-      if (!isOutOfSpace(error)) throw error;
+      if (!isOutOfSpace(error) && !isPassing(error)) throw error;
       this.#rewriteAt = this.#end * 2;
     }
   }
@@ -239,7 +239,13 @@ async function pointCurrentTo(disk: Disk, directory: string, number: number): Pr
   if (await disk.exists(temporary)) await disk.remove(temporary);
   await writeNewFile(disk, temporary, encodeCurrent(number));
   await disk.rename(temporary, `${directory}/${CURRENT_NAME}`);
-  await disk.syncDirectory(directory);
+  try {
+    await disk.syncDirectory(directory);
+  } catch (cause) {
+    // From here on a crash may leave the old name or the new one: neither manifest may be written to. So nobody may take
+    // this for a full disk and go on.
+    throw new CairnError('disk_error', `${directory}: nobody knows which manifest CURRENT names`, { cause });
+  }
 }
 
 async function readWhole(disk: Disk, path: string): Promise<Uint8Array> {
