@@ -17,12 +17,15 @@ export function placedChecksum(fileNumber: number, offset: number, bytes: Uint8A
   return crc32c(bytes, crc32c(place));
 }
 
-/** The stored form of a block that will stand at `offset` of its file. */
+/**
+ * The stored form of a block that will stand at `offset` of its file. One above MAX_BLOCK_BYTES is not compressed, so that the cap
+ * on declared sizes holds for all: the filter or the index of a large table (4 KiB keys that differ at their end) may be.
+ */
 export function encodeBlock(fileNumber: number, offset: number, raw: Uint8Array, compress: boolean): Uint8Array {
-  assert(raw.length > 0 && raw.length <= MAX_BLOCK_BYTES, `a block of ${raw.length} bytes`);
+  assert(raw.length > 0, 'an empty block');
   let payload = raw;
   let compression = COMPRESSION_NONE;
-  if (compress) {
+  if (compress && raw.length <= MAX_BLOCK_BYTES) {
     const packed = lz4Compress(raw);
     // Less than an eighth saved does not pay for decompressing at every read.
     if (packed.length <= raw.length - (raw.length >>> 3)) {

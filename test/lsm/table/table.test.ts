@@ -6,6 +6,7 @@ import { CairnError, CorruptionError } from '../../../src/base/errors.js';
 import { LATEST, makeRowKey, readRevisionTrailer } from '../../../src/lsm/row-key.js';
 import { placedChecksum } from '../../../src/lsm/table/block-codec.js';
 import { FOOTER_BYTES, FOOTER_CHECKSUM_AT, FOOTER_VERSION_AT } from '../../../src/lsm/table/format.js';
+import { TableBuilder } from '../../../src/lsm/table/table-builder.js';
 import { footerRange, metaRange, parseMeta, parseTableMeta } from '../../../src/lsm/table/table-meta.js';
 import { ABSENT, BLOCKED, FOUND, type TableReader } from '../../../src/lsm/table/table-reader.js';
 import { TableCursor } from '../../../src/lsm/cursors/table-cursor.js';
@@ -123,6 +124,29 @@ test('a 16 MiB value stands in a block of its own', async () => {
     0,
   );
   assert.equal(await find(table, list[2]!.key, LATEST), `5 ${hex(VALUE)}`);
+});
+
+test('an index above 32 MiB, of 4 KiB keys that differ at their end, is written and read', async () => {
+  const written: Uint8Array[] = [];
+  const builder = new TableBuilder(5, {}, (bytes) => void written.push(bytes));
+  const key = new Uint8Array(4100).fill(0x78);
+  const pairs = 9_000;
+  const keyOf = (i: number, twin: number): Uint8Array => {
+    // A block ends between the twins, so that its separator is a whole key.
+    key.set(Uint8Array.of(0, 0, 0, 1, i >>> 8, i & 255), 0);
+    key[key.length - 1] = twin;
+    return key;
+  };
+  for (let i = 0; i < pairs; i++) {
+    for (let twin = 0; twin < 2; twin++) builder.add(keyOf(i, twin), 0, key.length, 7, VALUE, 0, VALUE.length);
+  }
+  builder.finish();
+  const table = readTable(new Uint8Array(Buffer.concat(written)), 5);
+  assert.ok(table.memoryBytes > 32 << 20, `an index of ${table.memoryBytes} bytes`);
+  for (const i of [0, 1, 4_500, pairs - 1]) {
+    for (let twin = 0; twin < 2; twin++) assert.notEqual(await find(table, keyOf(i, twin), 7), 'absent');
+  }
+  assert.equal(await find(table, keyOf(4_500, 2), 7), 'absent');
 });
 
 test('a table says what it holds', () => {
