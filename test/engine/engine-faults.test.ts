@@ -92,6 +92,26 @@ test('Raft rule 14: EIO while a table is written or synced, or the manifest is s
   }
 });
 
+test('LSM rule 8: after a flush has failed no later one is installed, so nothing that is lost counts as flushed', async () => {
+  const harness = await openHarness();
+  const { engine, disk, errors, flushed } = harness;
+  const replicaId = await engine.createReplica(1);
+  disk.inject({ operation: 'write', code: 'EIO', path: /sst$/, times: 1 });
+  for (let index = 1; index <= 3; index++) {
+    write(engine, replicaId, bytesOf(`key${index}`), index, putRecord('value'));
+    const group = { groupId: 1, replicaId, appliedIndex: index, appliedTerm: 1, revision: index, term: 1, vote: 0 };
+    harness.captured = { groups: [group], clockBound: 0 };
+    await assert.rejects(engine.flush(), { code: 'EIO' });
+  }
+  await engine.settled();
+  assert.deepEqual(flushed, []);
+  assert.equal(errors.length, 1);
+  const again = await openHarness(disk.crashImage(new Prng(1)));
+  assert.equal(again.engine.recovered.groups.get(1)?.appliedIndex, 0);
+  await again.engine.close();
+  await engine.close();
+});
+
 test('LSM rule 16: the job of a worker that died is done again by another', async () => {
   const { engine, executor, errors, disk } = await openHarness();
   const replicaId = await engine.createReplica(1);

@@ -37,6 +37,8 @@ export class FlushPipeline {
   readonly #waitingFlag: Int32Array;
   readonly #queue: WaitingFlush[] = [];
   #running: Promise<void> | null = null;
+  /** Why a flush ended. A later one would call the entries in the memtable that was left behind flushed. */
+  #failure: Error | null = null;
   flushedTables = 0;
   flushedBytes = 0;
 
@@ -47,6 +49,7 @@ export class FlushPipeline {
 
   /** Resolves when the memtable is in the tables and the captured state in the manifest. Rejects when that can't be. */
   add(held: HeldMemtable | null, captured: CapturedState): Promise<void> {
+    if (this.#failure !== null) return rejected(this.#failure);
     const flushed = new Promise<void>((done, failed) => void this.#queue.push({ held, captured, done, failed }));
     // Whoever does not wait hears of failures by onError.
     flushed.catch(() => {});
@@ -65,6 +68,7 @@ export class FlushPipeline {
         await this.#flush(next.held, next.captured);
         next.done();
       } catch (error) {
+        this.#failure = error instanceof Error ? error : new Error(String(error));
         for (const waiting of this.#queue.splice(0)) waiting.failed(error);
         if (!(error instanceof EngineClosing)) this.#context.onError(error);
         break;
@@ -124,6 +128,13 @@ export class FlushPipeline {
       }
     });
   }
+}
+
+/** Whoever does not wait heard of the failure by onError. */
+function rejected(failure: Error): Promise<void> {
+  const flushed = Promise.reject(failure);
+  flushed.catch(() => {});
+  return flushed;
 }
 
 /** A group that was removed, or got another replica, since its state was captured keeps what it has. */
