@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { SMALL, temporaryDirectory } from './data-directory.js';
+import { afterwards, SMALL, temporaryDirectory } from './data-directory.js';
 import { startServer } from './server-process.js';
 
 const hasCurl = spawnSync('curl', ['--version']).status === 0;
@@ -23,7 +23,7 @@ test(
   { skip: hasCurl ? false : 'there is no curl' },
   async (t) => {
     const server = await startServer(temporaryDirectory(t), SMALL);
-    t.after(() => server.stop('SIGKILL'));
+    afterwards(t, () => server.stop('SIGKILL'));
     const run = (line: string): Promise<{ status: number; body: unknown }> => typed(line, server.httpPort);
     const revisionOf = (body: unknown): number => {
       const revision = (body as { revision: unknown }).revision;

@@ -5,7 +5,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { crc32c } from '../../src/codec/crc32c.js';
-import { inParallel, listing, put, SMALL, temporaryDirectory, until, valueOf } from './data-directory.js';
+import { afterwards, inParallel, listing, put, SMALL, temporaryDirectory, until, valueOf } from './data-directory.js';
 import { call, member } from './http-call.js';
 import { failingServer, startServer, type FailedStart } from './server-process.js';
 
@@ -31,9 +31,9 @@ function assertRefused(failed: FailedStart, what: RegExp, name: string): void {
 test('SIGTERM under load: every answered write is there after the restart, and the exit code is 0', async (t) => {
   const directory = temporaryDirectory(t);
   const server = await startServer(directory, SMALL);
-  t.after(() => server.stop('SIGKILL'));
+  afterwards(t, () => server.stop('SIGKILL'));
   const agent = new Agent({ keepAlive: true });
-  t.after(() => agent.destroy());
+  afterwards(t, () => agent.destroy());
   const acknowledged = new Map<string, number>();
   let count = 0;
   const write = async (writer: number): Promise<void> => {
@@ -59,7 +59,7 @@ test('SIGTERM under load: every answered write is there after the restart, and t
   assert.ok(server.lines.at(-1)!.includes('stopped'), server.lines.join('\n'));
 
   const restarted = await startServer(directory, SMALL);
-  t.after(() => restarted.stop('SIGKILL'));
+  afterwards(t, () => restarted.stop('SIGKILL'));
   await inParallel(acknowledged.size, WRITERS, async (i) => {
     const [key, least] = [...acknowledged][i]!;
     const answer = await call(agent, restarted.httpPort, 'GET', `/api/v1/kv/${key}`);
@@ -73,7 +73,7 @@ test('SIGTERM under load: every answered write is there after the restart, and t
 test('SIGTERM: a request whose body is still on its way is finished and answered; readyz says 503 meanwhile', async (t) => {
   const directory = temporaryDirectory(t);
   const server = await startServer(directory, SMALL);
-  t.after(() => server.stop('SIGKILL'));
+  afterwards(t, () => server.stop('SIGKILL'));
   const agent = new Agent();
   const socket = connect(server.httpPort, '127.0.0.1');
   let answer = '';
@@ -92,7 +92,7 @@ test('SIGTERM: a request whose body is still on its way is finished and answered
   assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/);
   assert.equal(await server.exited, 0, server.errorOutput());
   const restarted = await startServer(directory, SMALL);
-  t.after(() => restarted.stop('SIGKILL'));
+  afterwards(t, () => restarted.stop('SIGKILL'));
   const stored = await call(agent, restarted.httpPort, 'GET', '/api/v1/kv/slow');
   assert.equal(member(stored.body, 'value'), 'finished');
 });
@@ -105,7 +105,7 @@ test('SIGTERM that comes with the ready line ends the node with exit code 0', as
 test('a second node on the same directory is refused in one line and touches nothing', async (t) => {
   const directory = temporaryDirectory(t);
   const server = await startServer(directory, SMALL);
-  t.after(() => server.stop('SIGKILL'));
+  afterwards(t, () => server.stop('SIGKILL'));
   const agent = new Agent();
   await put(agent, server.httpPort, 'key', 'value');
   const logFiles = (): string => readdirSync(join(directory, 'log')).join(' ');
@@ -121,12 +121,12 @@ test('a taken port, a wrong option, another node, other partitions, another form
   const directory = temporaryDirectory(t);
   const server = await startServer(directory, SMALL);
   const agent = new Agent();
-  t.after(() => agent.destroy());
+  afterwards(t, () => agent.destroy());
   await put(agent, server.httpPort, 'key', 'value');
   assert.equal(await server.stop('SIGTERM'), 0);
 
   const holder = createServer().listen(0, '127.0.0.1');
-  t.after(() => holder.close());
+  afterwards(t, () => holder.close());
   await new Promise((resolve) => holder.once('listening', resolve));
   const { port } = holder.address() as AddressInfo;
   const cases: [string[], RegExp][] = [
@@ -170,7 +170,7 @@ test('a taken port, a wrong option, another node, other partitions, another form
   writeFileSync(identity, original);
 
   const restarted = await startServer(directory, SMALL);
-  t.after(() => restarted.stop('SIGKILL'));
+  afterwards(t, () => restarted.stop('SIGKILL'));
   const kept = await call(agent, restarted.httpPort, 'GET', '/api/v1/kv/key');
   assert.equal(member(kept.body, 'value'), 'value');
 });
@@ -178,9 +178,9 @@ test('a taken port, a wrong option, another node, other partitions, another form
 test('a directory that lacks its log, CURRENT, MANIFEST, a table or identity.json is refused and can be repaired', async (t) => {
   const directory = temporaryDirectory(t);
   const server = await startServer(directory, SMALL);
-  t.after(() => server.stop('SIGKILL'));
+  afterwards(t, () => server.stop('SIGKILL'));
   const agent = new Agent({ keepAlive: true });
-  t.after(() => agent.destroy());
+  afterwards(t, () => agent.destroy());
   const keys = Array.from({ length: 40 }, (_, i) => `key:${i}`);
   await inParallel(keys.length, 8, (i) => put(agent, server.httpPort, keys[i]!, valueOf(keys[i]!, 1, 100)));
   const compacted = await call(agent, server.managementPort, 'POST', '/api/v1/compact');
@@ -195,7 +195,7 @@ test('a directory that lacks its log, CURRENT, MANIFEST, a table or identity.jso
   };
   const missing = ['log', 'CURRENT', named('', /^MANIFEST/), named('tables', /\.sst$/), 'tables', 'identity.json'];
   for (const name of missing) {
-    const aside = `${directory}-aside`;
+    const aside = join(temporaryDirectory(t), 'aside');
     renameSync(join(directory, name), aside);
     const files = (): string[] => contents(directory).filter((line) => !line.startsWith('LOCK'));
     const before = files();
@@ -212,7 +212,7 @@ test('a directory that lacks its log, CURRENT, MANIFEST, a table or identity.jso
   }
 
   const restarted = await startServer(directory, SMALL);
-  t.after(() => restarted.stop('SIGKILL'));
+  afterwards(t, () => restarted.stop('SIGKILL'));
   for (const key of keys) {
     const answer = await call(agent, restarted.httpPort, 'GET', `/api/v1/kv/${key}`);
     assert.equal(member(answer.body, 'value'), valueOf(key, 1, 100));

@@ -69,6 +69,7 @@ function problemHeaders(error: CairnError): string {
     case 'overloaded':
     case 'unavailable':
     case 'shutting_down':
+    case 'disk_full':
       return `\r\nRetry-After: ${RETRY_AFTER_SECONDS}`;
     case 'method_not_allowed':
       return `\r\nAllow: ${String(error.extra?.['allow'] ?? '')}`;
