@@ -9,10 +9,26 @@ import { call } from './http-call.js';
 /** Small files, so that a few thousand writes make tables of several levels and the disk is not filled with zeros. */
 export const SMALL = ['--memtable-size-mb', '1', '--log-segment-size-mb', '18'];
 
+const cleanups = new WeakMap<TestContext, (() => unknown)[]>();
+
+/** Runs when the test ends, the last one first: a node is stopped before its directory is removed. */
+export function afterwards(t: TestContext, cleanUp: () => unknown): void {
+  const known = cleanups.get(t);
+  if (known !== undefined) {
+    known.push(cleanUp);
+    return;
+  }
+  const stack = [cleanUp];
+  cleanups.set(t, stack);
+  t.after(async () => {
+    for (let last = stack.pop(); last !== undefined; last = stack.pop()) await last();
+  });
+}
+
 /** Removed when the test ends. */
 export function temporaryDirectory(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'cairn-integration-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true, maxRetries: 3 }));
+  afterwards(t, () => rmSync(directory, { recursive: true, force: true, maxRetries: 3 }));
   return directory;
 }
 
