@@ -10,6 +10,7 @@ import { validateJson } from './codec/json-scan.js';
 import type { Config } from './config.js';
 import { makeDirectoryDurablySync } from './engine/file-io.js';
 import type { EngineJobs } from './engine/jobs/jobs.js';
+import { NodeBlockReaderThread } from './platform/block-reader-thread.js';
 import { DataDirectoryLock } from './platform/data-directory-lock.js';
 import { LogThreadWriter } from './platform/log-thread-writer.js';
 import { NodeClock } from './platform/node-clock.js';
@@ -69,6 +70,7 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       random: new NodeRandom(),
       executor,
       logWriter: new LogThreadWriter(),
+      blockReaderThread: new NodeBlockReaderThread(),
       logger,
       onFatal,
       onLogWrite: (durationMs, bytes, records) => metrics.logWrite(durationMs, bytes, records),

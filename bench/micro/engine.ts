@@ -7,6 +7,7 @@ import { xxHash32 } from '../../src/base/hash.js';
 import { BLOCKED, Engine, FOUND } from '../../src/engine/engine.js';
 import type { EngineJobs } from '../../src/engine/jobs/jobs.js';
 import { LATEST } from '../../src/lsm/row-key.js';
+import { NodeBlockReaderThread } from '../../src/platform/block-reader-thread.js';
 import { NodeClock } from '../../src/platform/node-clock.js';
 import { NodeDisk } from '../../src/platform/node-disk.js';
 import { PiscinaExecutor } from '../../src/platform/piscina-executor.js';
@@ -27,6 +28,7 @@ const { values: flags } = parseArgs({
     entries: { type: 'string', default: '300000' },
     rounds: { type: 'string', default: '3' },
     json: { type: 'boolean', default: false },
+    'block-reader': { type: 'boolean', default: true },
     peer: { type: 'boolean', default: true },
   },
   allowNegative: true,
@@ -93,6 +95,7 @@ async function measureEngine(directory: string): Promise<Figures> {
     directory,
     disk: new NodeDisk(),
     executor,
+    ...(flags['block-reader'] ? { blockReaderThread: new NodeBlockReaderThread() } : {}),
     clock: new NodeClock(),
     memtableSizeBytes: BUFFER_BYTES,
     blockCacheSizeBytes: CACHE_BYTES,

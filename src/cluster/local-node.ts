@@ -7,6 +7,7 @@ import { CURRENT_NAME, CURRENT_TEMPORARY_NAME, parseManifestName } from '../engi
 import { Log } from '../engine/log/log.js';
 import type { LogOptions } from '../engine/log/log-options.js';
 import type { LogRecoverySink } from '../engine/log/recovery.js';
+import type { BlockReaderThread } from '../ports/block-reader-thread.js';
 import type { Clock } from '../ports/clock.js';
 import type { Disk, SyncDisk } from '../ports/disk.js';
 import type { Executor } from '../ports/executor.js';
@@ -44,6 +45,8 @@ export interface LocalNodeOptions {
   readonly random: Random;
   readonly executor: Executor<EngineJobs>;
   readonly logWriter: LogWriter;
+  /** Reads blocks of tables; without it they are read through `disk`. */
+  readonly blockReaderThread?: BlockReaderThread;
   readonly logger: Logger;
   /** The node can't go on: a failed sync, a broken invariant of the storage. The process has to end. */
   readonly onFatal: (error: Error) => void;
@@ -91,6 +94,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     clock: options.clock,
     memtableSizeBytes: options.memtableSizeBytes,
     blockCacheSizeBytes: options.blockCacheSizeBytes,
+    ...(options.blockReaderThread === undefined ? {} : { blockReaderThread: options.blockReaderThread }),
     historyWindowMs: options.historyWindowMs,
     nowRevision: () => revisionClock?.boundNow() ?? 0,
     captureAppliedState: () => ({ groups: groups.map(groupState), clockBound: log?.clockBound ?? 0 }),

@@ -2,6 +2,7 @@ import type { Logger } from '../base/logger.js';
 import type { Revision } from '../lsm/row-key.js';
 import type { TableOptions } from '../lsm/table/table-builder.js';
 import type { GroupState } from '../lsm/version/version-edit.js';
+import type { BlockReaderThread } from '../ports/block-reader-thread.js';
 import type { Clock } from '../ports/clock.js';
 import type { Disk } from '../ports/disk.js';
 import type { Executor } from '../ports/executor.js';
@@ -34,7 +35,9 @@ export interface EngineOptions {
   readonly level0?: Partial<Level0Limits>;
   /** False: tables are only compacted by `compact`. */
   readonly automaticCompaction?: boolean;
-  /** Block reads under way at once; below the size of libuv's pool. 3 unless told. */
+  /** A thread that reads and decodes blocks; without it they are read through `disk` and decoded here. */
+  readonly blockReaderThread?: BlockReaderThread;
+  /** Block reads through `disk` under way at once; below the size of libuv's pool. 3 unless told. */
   readonly concurrentBlockReads?: number;
   /** The revision clock's now; versions older than it by the history window may go. */
   readonly nowRevision: () => Revision;
@@ -61,3 +64,8 @@ export const DEFAULT_TARGET_TABLE_SIZE_BYTES = 32 * 1024 * 1024;
 export const DEFAULT_MAX_FROZEN_MEMTABLES = 2;
 export const DEFAULT_CONCURRENT_BLOCK_READS = 3;
 export const LEVEL_FACTOR = 10;
+/**
+ * Measured with random reads of data five times the cache: blocks of 4 KiB cost 23 us of CPU a read, of 8 KiB 33 us, of 2 KiB
+ * 21 us; a scan takes 1.65 us an entry with 4 KiB and 1.55 us with 8 KiB.
+ */
+export const DEFAULT_ENGINE_TABLE_OPTIONS: Partial<TableOptions> = { blockSizeBytes: 4 * 1024 };

@@ -6,11 +6,13 @@ import { VisibleCursor } from '../lsm/cursors/visible-cursor.js';
 import { MAX_ROW_KEY_BYTES, makeRowKey, REPLICA_ID_BYTES, writeReplicaId, type Revision } from '../lsm/row-key.js';
 import { ABSENT, FOUND, type FindResult } from '../lsm/table/table-reader.js';
 import type { GroupState } from '../lsm/version/version-edit.js';
+import { BlockReader } from './block-reader/block-reader.js';
 import { BlockCache } from './cache/block-cache.js';
 import { ReadLimiter } from './cache/read-limiter.js';
 import { EngineCursor, type RowBounds } from './engine-cursor.js';
 import {
   DEFAULT_CONCURRENT_BLOCK_READS,
+  DEFAULT_ENGINE_TABLE_OPTIONS,
   DEFAULT_LEVEL0_LIMITS,
   DEFAULT_MAX_FROZEN_MEMTABLES,
   DEFAULT_TARGET_TABLE_SIZE_BYTES,
@@ -95,7 +97,12 @@ export class Engine {
     await collectOrphans(disk, tablesDirectory, version, log);
     const cache = new BlockCache(options.blockCacheSizeBytes);
     const limiter = new ReadLimiter(options.concurrentBlockReads ?? DEFAULT_CONCURRENT_BLOCK_READS);
-    const store = new TableStore(disk, tablesDirectory, cache, limiter);
+    const { blockReaderThread } = options;
+    const reader =
+      blockReaderThread === undefined
+        ? null
+        : new BlockReader(blockReaderThread, tablesDirectory, (callback) => options.clock.defer(callback));
+    const store = new TableStore(disk, tablesDirectory, cache, limiter, reader);
     const tables = await openTables(store, version);
     const retry = new Retry(options.clock, log);
     let engine: Engine | null = null;
@@ -134,7 +141,7 @@ export class Engine {
     );
     const onError = (error: unknown): void => this.#fail(error);
     const flushesWaiting = this.#flushesWaiting;
-    const table = options.table ?? {};
+    const table = { ...DEFAULT_ENGINE_TABLE_OPTIONS, ...options.table };
     this.#compactor = new Compactor({
       versions,
       store,
@@ -360,6 +367,7 @@ export class Engine {
     await this.settled();
     await this.#arenaJobs;
     await this.#store.closeAll();
+    await this.#options.blockReaderThread?.stop();
     await this.#manifest.close();
   }
 

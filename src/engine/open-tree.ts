@@ -5,7 +5,8 @@ import type { Disk } from '../ports/disk.js';
 import { makeDirectoryDurablySync } from './file-io.js';
 import { CURRENT_NAME, parseManifestName } from './manifest/format.js';
 import { Manifest } from './manifest/manifest.js';
-import { parseTableName, tableName, type OpenTable, type TableStore } from './tree/table-store.js';
+import { parseTableName, tableName } from './tree/table-name.js';
+import type { OpenTable, TableStore } from './tree/table-store.js';
 
 const TABLES_OPENED_AT_ONCE = 8;
 

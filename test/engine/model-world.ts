@@ -10,6 +10,7 @@ import type { Revision } from '../../src/lsm/row-key.js';
 import type { GroupState } from '../../src/lsm/version/version-edit.js';
 import type { SimDisk } from '../sim/ports/sim-disk.js';
 import { openHarness, type Harness } from './engine-harness.js';
+import { InlineBlockReader } from './inline-block-reader.js';
 
 interface LoggedWrite {
   readonly key: Uint8Array;
@@ -43,11 +44,13 @@ export class ModelWorld {
   now: Revision = 1000;
   readonly #prng: Prng;
   readonly #options: Partial<EngineOptions>;
+  readonly #withBlockReader: boolean;
   #harness: Harness | undefined;
 
   constructor(prng: Prng, options: Partial<EngineOptions> = {}) {
     this.#prng = prng;
     this.#options = options;
+    this.#withBlockReader = prng.chance(0.5);
   }
 
   get harness(): Harness {
@@ -67,7 +70,8 @@ export class ModelWorld {
         if (group !== undefined) group.released = Math.max(group.released, state.appliedIndex);
       }
     };
-    this.#harness = await openHarness(disk, { onFlushed, ...this.#options });
+    const reader = this.#withBlockReader ? { blockReaderThread: new InlineBlockReader(disk.blocking) } : {};
+    this.#harness = await openHarness(disk, { onFlushed, ...reader, ...this.#options });
     this.#capture();
     this.#tick();
     const { groups } = this.engine.recovered;

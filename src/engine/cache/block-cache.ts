@@ -52,6 +52,11 @@ export class BlockCache {
     return entry.block;
   }
 
+  /** Whether the block is here; not counted as a use. */
+  has(fileNumber: number, offset: number): boolean {
+    return this.#files.get(fileNumber)?.has(offset) === true;
+  }
+
   /** Keeps the block, unless it alone is larger than the cache. */
   add(fileNumber: number, offset: number, block: Block): void {
     const bytes = block.sizeBytes + ENTRY_OVERHEAD_BYTES;
