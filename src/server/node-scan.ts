@@ -1,8 +1,8 @@
-import { copyBytes } from '../base/bytes.js';
+import { copyBytes, equalRanges } from '../base/bytes.js';
 import type { Engine } from '../engine/engine.js';
 import type { UserKeyMerge } from '../lsm/cursors/user-key-merge.js';
 import type { Revision } from '../lsm/row-key.js';
-import type { Clock } from '../ports/clock.js';
+import type { Clock, Timer } from '../ports/clock.js';
 import type { Group } from '../replica/group.js';
 import type { Scan, ScanItem, ScanOptions } from './service.js';
 import { storedVersion } from './stored-version.js';
@@ -11,6 +11,9 @@ const EMPTY = new Uint8Array(0);
 /** A page gives the loop back after this; big pages are read in slices. */
 const SLICE_MS = 4;
 const ITEMS_PER_CLOCK_READ = 64;
+/** A reader that has not come back after this is slow. */
+const IDLE_MS = 1_000;
+const OLDEST_CURSOR_MS = 5_000;
 
 export interface NodeScanOptions {
   readonly engine: Engine;
@@ -22,65 +25,103 @@ export interface NodeScanOptions {
   readonly onClose: () => void;
 }
 
-/** A scan over the node's groups: one visible cursor a replica, merged by user key. */
+/**
+ * A scan over the node's groups: one visible cursor a replica, merged by user key.
+ *
+ * A cursor keeps the memtables and the tables that were there when it was opened. A slow reader would keep 100 MB arenas from
+ * being used again, each such reader others. So the cursor is given up when nobody asks for more, or when it is old, and
+ * opened again behind the last key: what the revision shows stays the same, because the revision is pinned.
+ */
 export class NodeScan implements Scan {
   readonly revision: Revision;
   done = false;
+  readonly #options: NodeScanOptions;
   readonly #clock: Clock;
-  readonly #cursor: UserKeyMerge;
-  readonly #reverse: boolean;
-  readonly #keysOnly: boolean;
-  readonly #onClose: () => void;
-  #started = false;
+  #cursor: UserKeyMerge | null = null;
+  #openedMs = 0;
+  /** Of the last item that was given. */
+  #lastKey: Uint8Array | null = null;
+  #idle: Timer | null = null;
   #closed = false;
 
   constructor(options: NodeScanOptions) {
-    const { startKey, endKey, reverse, keysOnly } = options.scan;
     this.revision = options.revision;
+    this.#options = options;
     this.#clock = options.clock;
-    this.#reverse = reverse;
-    this.#keysOnly = keysOnly;
-    this.#onClose = options.onClose;
-    const replicaIds = options.groups.map((group) => group.replicaId);
-    this.#cursor = options.engine.scan({ replicaIds, startKey, endKey, at: options.revision });
   }
 
   async next(limit: number, maxBytes: number): Promise<ScanItem[]> {
     const items: ScanItem[] = [];
     let bytes = 0;
+    this.#idle?.cancel();
     let sliceStartMs = this.#clock.monotonicMs();
-    const cursor = this.#cursor;
+    if (sliceStartMs - this.#openedMs > OLDEST_CURSOR_MS) this.#giveUpCursor();
+    const { reverse } = this.#options.scan;
     while (!this.done && !this.#closed && items.length < limit && (items.length === 0 || bytes < maxBytes)) {
-      if (!this.#started) {
-        while (!(this.#reverse ? cursor.seekToLast() : cursor.seekToFirst())) await cursor.load();
-        this.#started = true;
-        this.done = !cursor.valid;
+      if (this.#cursor === null) {
+        this.#cursor = this.#openCursor(sliceStartMs);
+        await this.#seek(this.#cursor);
         continue;
       }
-      const item = this.#item();
+      const cursor = this.#cursor;
+      const item = this.#item(cursor);
       items.push(item);
+      this.#lastKey = item.key;
       bytes += item.key.length + item.value.length;
-      while (!(this.#reverse ? cursor.previous() : cursor.next())) await cursor.load();
+      while (!(reverse ? cursor.previous() : cursor.next())) await cursor.load();
       this.done = !cursor.valid;
       if (items.length % ITEMS_PER_CLOCK_READ === 0 && this.#clock.monotonicMs() - sliceStartMs > SLICE_MS) {
         await new Promise<void>((resolve) => this.#clock.defer(resolve));
         sliceStartMs = this.#clock.monotonicMs();
       }
     }
+    if (this.done) this.#giveUpCursor();
+    else if (!this.#closed) this.#idle = this.#clock.setTimer(IDLE_MS, () => this.#giveUpCursor());
     return items;
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#cursor.close();
-    this.#onClose();
+    this.#idle?.cancel();
+    this.#giveUpCursor();
+    this.#options.onClose();
   }
 
-  #item(): ScanItem {
-    const { key, keyStart, keyLength, value, valueStart, valueLength, revision } = this.#cursor;
+  #openCursor(nowMs: number): UserKeyMerge {
+    const { engine, groups, scan, revision } = this.#options;
+    const lastKey = this.#lastKey;
+    this.#openedMs = nowMs;
+    return engine.scan({
+      replicaIds: groups.map((group) => group.replicaId),
+      startKey: lastKey === null || scan.reverse ? scan.startKey : lastKey,
+      endKey: lastKey === null || !scan.reverse ? scan.endKey : lastKey,
+      at: revision,
+    });
+  }
+
+  /** To the first item that was not given yet. */
+  async #seek(cursor: UserKeyMerge): Promise<void> {
+    const { reverse } = this.#options.scan;
+    while (!(reverse ? cursor.seekToLast() : cursor.seekToFirst())) await cursor.load();
+    if (cursor.valid && !reverse && this.#isLastKey(cursor)) while (!cursor.next()) await cursor.load();
+    this.done = !cursor.valid;
+  }
+
+  #isLastKey({ key, keyStart, keyLength }: UserKeyMerge): boolean {
+    const lastKey = this.#lastKey;
+    return lastKey !== null && lastKey.length === keyLength && equalRanges(key, keyStart, lastKey, 0, keyLength);
+  }
+
+  #giveUpCursor(): void {
+    this.#cursor?.close();
+    this.#cursor = null;
+  }
+
+  #item(cursor: UserKeyMerge): ScanItem {
+    const { key, keyStart, keyLength, value, valueStart, valueLength, revision } = cursor;
     const ownKey = copyBytes(key, keyStart, keyLength);
-    if (this.#keysOnly) return { key: ownKey, value: EMPTY, revision, expiresAtMs: 0, contentType: '' };
+    if (this.#options.scan.keysOnly) return { key: ownKey, value: EMPTY, revision, expiresAtMs: 0, contentType: '' };
     const version = storedVersion(copyBytes(value, valueStart, valueLength), revision);
     return { key: ownKey, ...version };
   }
