@@ -160,6 +160,10 @@ export class Engine {
       flushesWaiting,
       automatic: options.automaticCompaction ?? true,
       onError,
+      onCorruption: (error) => {
+        const what = 'a table is damaged: no compaction until it is repaired, writes end when level 0 is full';
+        (options.log ?? SILENT_LOGGER).error({ error: error.message }, what);
+      },
     });
     this.#flushes = new FlushPipeline({
       memtables: this.#memtables,
@@ -345,7 +349,8 @@ export class Engine {
   async compact(): Promise<void> {
     await this.flush();
     await this.#compactor.compactAll();
-    if (this.#failure !== null) throw this.#failure;
+    const failure = this.#failure ?? this.#compactor.failure;
+    if (failure !== null) throw failure;
   }
 
   /** When the flushes and compactions that are due now have ended. */

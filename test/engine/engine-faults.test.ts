@@ -144,6 +144,79 @@ test('LSM rule 11: a read that meets a damaged block is refused, one that comes 
   await engine.close();
 });
 
+test('promise 5: a damaged table ends compaction and not the node: other keys are read, written and flushed', async () => {
+  for (const inWorker of [false, true]) {
+    const { engine, disk, executor, errors } = await openHarness(newDisk(), { level0: { compactionTables: 3 } });
+    const replicaId = await engine.createReplica(1);
+    await flushKeys(engine, replicaId, ['a', 'b'], 5);
+    if (!inWorker) disk.flipBit(tables(disk)[0]!, 2, 3);
+    executor.beforeJob = (name) => {
+      if (inWorker && name === 'compactionSlice') throw new CairnError('corruption', 'as a worker answers it');
+    };
+    await flushKeys(engine, replicaId, ['c', 'd', 'e'], 6);
+    await assert.rejects(engine.compact(), { code: 'corruption' });
+    assert.deepEqual(errors, []);
+    for (const key of ['b', 'c', 'd', 'e']) {
+      assert.notEqual(await readAt(engine, replicaId, bytesOf(key), LATEST), null, key);
+    }
+    if (!inWorker) await assert.rejects(readAt(engine, replicaId, bytesOf('a'), LATEST), CorruptionError);
+    await engine.close();
+    const live = engine.stats().levels.reduce((sum, level) => sum + level.files, 0);
+    assert.equal(tables(disk).length, live, 'no input is removed, no output left');
+  }
+});
+
+test('LSM rule 4: a table is synced, then its directory, then the manifest names it, and inputs are removed last', async () => {
+  const { engine, disk } = await openHarness(newDisk(), { automaticCompaction: false });
+  const replicaId = await engine.createReplica(1);
+  const steps: string[] = [];
+  disk.onOperation = (operation, path) => {
+    const what = path.endsWith('.sst') ? 'table' : path === TABLES ? 'directory' : 'manifest';
+    const step = `${operation} ${what}`;
+    if (operation !== 'open' && operation !== 'read' && steps.at(-1) !== step) steps.push(step);
+  };
+  const took = (): string[] => steps.splice(0).filter((step) => /sync|remove|write manifest/.test(step));
+  const toManifest = ['write manifest', 'sync manifest', 'write manifest', 'sync manifest'];
+  write(engine, replicaId, bytesOf('a'), 5, putRecord('a'));
+  await engine.flush();
+  assert.deepEqual(took(), ['sync table', 'syncDirectory directory', ...toManifest]);
+  await flushKeys(engine, replicaId, ['a'], 6);
+  took();
+  await engine.compact();
+  await engine.settled();
+  const compacted = took();
+  // Before it the captured state is saved.
+  assert.deepEqual(compacted.slice(compacted.indexOf('sync table')), [
+    'sync table',
+    'syncDirectory directory',
+    ...toManifest,
+    'remove table',
+  ]);
+  await engine.close();
+});
+
+test('LSM rule 16: an arena that a cursor still reads is not used again, however many memtables come after it', async () => {
+  const { engine } = await openHarness(newDisk(), { memtableSizeBytes: 32 * 1024 });
+  const replicaId = await engine.createReplica(1);
+  const keys = ['a', 'b', 'c', 'd'];
+  for (const key of keys) write(engine, replicaId, bytesOf(key), 1, putRecord(`first ${key}`));
+  const cursor = engine.cursor();
+  while (!cursor.seekToFirst()) await cursor.load();
+  await engine.flush();
+  for (let round = 2; round < 12; round++) {
+    for (let i = 0; i < 20; i++) write(engine, replicaId, bytesOf(`other${i}`), round, putRecord('y'.repeat(400)));
+    await engine.flush();
+    await until(() => engine.stats().frozenMemtables === 0);
+  }
+  for (const key of keys) {
+    const { value, valueStart, valueLength } = cursor;
+    assert.equal(Buffer.from(value.subarray(valueStart, valueStart + valueLength)).toString(), `\0first ${key}`);
+    while (!cursor.next()) await cursor.load();
+  }
+  cursor.close();
+  await engine.close();
+});
+
 test('LSM rule 13: EIO on a block read is an error, not an absent key', async () => {
   const { engine, disk } = await openHarness();
   const replicaId = await engine.createReplica(1);

@@ -3,6 +3,7 @@ import type { Compaction, CompactionLimits } from '../../lsm/compaction/picker.j
 import { deadTables, pickCompaction, pickFromLevel, planRewrite } from '../../lsm/compaction/picker.js';
 import { rangesOf } from '../../lsm/compaction/older-rows.js';
 import { compareBytes } from '../../base/bytes.js';
+import { CairnError } from '../../base/errors.js';
 import { totalBytes, type TableFile } from '../../lsm/version/table-file.js';
 import { MAX_LEVELS, overlapping } from '../../lsm/version/version.js';
 import type { Disk } from '../../ports/disk.js';
@@ -29,6 +30,8 @@ export interface CompactorContext {
   /** False: nothing is compacted without `compactAll`. */
   readonly automatic: boolean;
   readonly onError: (error: unknown) => void;
+  /** An input is damaged, and compaction has halted. */
+  readonly onCorruption: (error: CairnError) => void;
 }
 
 /**
@@ -41,6 +44,8 @@ export class Compactor {
   #running: Promise<void> | null = null;
   #wanted = false;
   #fullWanted: (() => void)[] = [];
+  /** Set for good: after a failure nobody goes on. */
+  #failure: Error | null = null;
   compactions = 0;
   movedTables = 0;
   readBytes = 0;
@@ -50,12 +55,18 @@ export class Compactor {
     this.#context = context;
   }
 
+  /** Why there are no more compactions; null while there are. */
+  get failure(): Error | null {
+    return this.#failure;
+  }
+
   get running(): boolean {
     return this.#running !== null;
   }
 
   /** The tree has changed: looks whether a level wants a compaction. */
   wake(): void {
+    if (this.#failure !== null) return;
     this.#wanted = true;
     // Never synchronously: the end of the run must come after this assignment.
     this.#running ??= Promise.resolve().then(() => this.#run());
@@ -63,6 +74,7 @@ export class Compactor {
 
   /** Moves all data into the lowest level that holds any, dropping all that may be dropped. Resolves also when it failed. */
   compactAll(): Promise<void> {
+    if (this.#failure !== null) return Promise.resolve();
     const done = new Promise<void>((resolve) => void this.#fullWanted.push(resolve));
     this.wake();
     return done;
@@ -85,11 +97,22 @@ export class Compactor {
         if (this.#context.automatic) await this.#compactWhereNeeded();
       }
     } catch (error) {
-      if (!(error instanceof EngineClosing)) this.#context.onError(error);
+      if (!(error instanceof EngineClosing)) this.#fail(error);
     } finally {
       this.#running = null;
       for (const resolve of this.#fullWanted.splice(0)) resolve();
     }
+  }
+
+  /**
+   * A damaged table ends compaction, not the process: all other keys can still be read and written, and a process that ended
+   * would meet the table again at every start. The levels grow until writes are refused.
+   */
+  #fail(error: unknown): void {
+    this.#failure = error instanceof Error ? error : new Error(String(error));
+    // By its code: an error from a worker has lost its class.
+    if (error instanceof CairnError && error.code === 'corruption') this.#context.onCorruption(error);
+    else this.#context.onError(error);
   }
 
   async #compactWhereNeeded(): Promise<void> {
