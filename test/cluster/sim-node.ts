@@ -17,7 +17,7 @@ export interface WriteAnswer {
   readonly revision: number;
 }
 
-/** A node without sockets on a simulated machine, for tests that arrange one situation. All its keys share a partition. */
+/** A node without sockets on a simulated machine, for tests that arrange one situation. All its keys share a partition unless told. */
 export class SimNode {
   readonly machine: SimMachine;
   readonly node: LocalNode;
@@ -36,10 +36,15 @@ export class SimNode {
     });
   }
 
-  static async start(machine: SimMachine, options: Partial<LocalNodeOptions> = {}): Promise<SimNode> {
+  /** Runs the machine until the node is up. */
+  static start(machine: SimMachine, options: Partial<LocalNodeOptions> = {}): Promise<SimNode> {
+    return machine.scheduler.run(SimNode.open(machine, options));
+  }
+
+  static async open(machine: SimMachine, options: Partial<LocalNodeOptions> = {}): Promise<SimNode> {
     const { clock, disk } = machine;
     disk.blocking.makeDirectory('/data');
-    const opened = openLocalNode({
+    const node = await openLocalNode({
       nodeId: 'n1',
       dataDir: '/data',
       partitions: 1,
@@ -60,7 +65,7 @@ export class SimNode {
       ...options,
       tuning: { ringBytes: 64 * 1024, ...options.tuning },
     });
-    return new SimNode(machine, await machine.scheduler.run(opened));
+    return new SimNode(machine, node);
   }
 
   /** Runs the machine until the promise settles. */
