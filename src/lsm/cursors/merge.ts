@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.js';
-import { compareRanges } from '../../base/bytes.js';
+import { compareRanges, copyBytes } from '../../base/bytes.js';
 import type { Cursor } from '../cursor.js';
 import type { Revision } from '../row-key.js';
 
@@ -238,13 +238,13 @@ export abstract class Merge implements Cursor {
   /** Keeps the position, and what is sought, while a seek moves the children. */
   #scatter(kind: SeekKind, key: Uint8Array, revision: Revision): void {
     if (!this.#scattered && this.valid) {
-      this.key = this.key.slice(this.keyStart, this.keyStart + this.keyLength);
+      this.key = copyBytes(this.key, this.keyStart, this.keyLength);
       this.keyStart = 0;
     }
     this.#scattered = true;
     this.#turning = false;
     this.#seekKind = kind;
-    this.#seekKey = key.slice();
+    this.#seekKey = copyBytes(key);
     this.#seekRevision = revision;
     for (const source of this.#sources) source.sought = false;
   }

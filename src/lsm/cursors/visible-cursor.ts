@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.js';
-import { compareRanges } from '../../base/bytes.js';
+import { compareRanges, copyBytes } from '../../base/bytes.js';
 import type { Cursor } from '../cursor.js';
 import { isAbsentAt } from '../record.js';
 import { LATEST, MAX_ROW_KEY_BYTES, type Revision } from '../row-key.js';
@@ -188,7 +188,7 @@ export class VisibleCursor implements Cursor {
   #begin(operation: Operation, rowKey: Uint8Array, revision: Revision): void {
     this.#operation = operation;
     this.#standing = 'unknown';
-    this.#targetKey = rowKey.length === 0 ? EMPTY : rowKey.slice();
+    this.#targetKey = rowKey.length === 0 ? EMPTY : copyBytes(rowKey);
     this.#targetRevision = revision;
     this.#passing = undefined;
     this.#steps = 0;

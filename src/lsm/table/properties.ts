@@ -1,3 +1,4 @@
+import { copyBytes } from '../../base/bytes.js';
 import { CorruptionError } from '../../base/errors.js';
 import { varintBytes, VarintReader, writeVarint } from '../../codec/varint.js';
 import { MAX_INTERNAL_KEY_BYTES, REVISION_TRAILER_BYTES, type Revision } from '../row-key.js';
@@ -75,7 +76,7 @@ export function decodeProperties(bytes: Uint8Array, where: string): TablePropert
     const id = reader.varint();
     const length = reader.varint();
     const start = reader.skip(length);
-    fields.set(id, bytes.slice(start, start + length));
+    fields.set(id, copyBytes(bytes, start, length));
   }
   const need = (name: string, id: number): Uint8Array => {
     const field = fields.get(id);

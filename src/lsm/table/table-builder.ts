@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.js';
-import { compareRanges } from '../../base/bytes.js';
+import { compareRanges, copyBytes } from '../../base/bytes.js';
 import { xxHash32 } from '../../base/hash.js';
 import { FLAG_TOMBSTONE, recordExpiresAt } from '../record.js';
 import {
@@ -151,7 +151,7 @@ export class TableBuilder {
 
   #openBlock(key: Uint8Array, keyStart: number, keyLength: number, revision: Revision, sameRow: boolean): void {
     if (sameRow) {
-      this.#separator = key.slice(keyStart, keyStart + keyLength);
+      this.#separator = copyBytes(key, keyStart, keyLength);
       this.#separatorRevision = revision;
       return;
     }
@@ -159,7 +159,7 @@ export class TableBuilder {
     const most = Math.min(keyLength, this.#lastKeyLength);
     let shared = 0;
     while (shared < most && last[shared] === key[keyStart + shared]) shared++;
-    this.#separator = key.slice(keyStart, keyStart + shared + 1);
+    this.#separator = copyBytes(key, keyStart, shared + 1);
     this.#separatorRevision = LATEST;
   }
 

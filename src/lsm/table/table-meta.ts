@@ -1,3 +1,4 @@
+import { copyBytes } from '../../base/bytes.js';
 import { CorruptionError } from '../../base/errors.js';
 import { decodeBlock } from './block-codec.js';
 import { BLOOM_BLOCK_BYTES } from './bloom-filter.js';
@@ -85,7 +86,7 @@ function readFilter(
       throw new CorruptionError(where, `a multiple of ${BLOOM_BLOCK_BYTES} bytes`, `${filter.length}`);
     }
     // A copy, so that a small filter does not hold the buffer of the whole range.
-    return { filter: filter.slice(), filterError: undefined };
+    return { filter: copyBytes(filter), filterError: undefined };
   } catch (error) {
     if (!(error instanceof CorruptionError)) throw error;
     return { filter: none, filterError: error };

@@ -1,4 +1,4 @@
-import { readUint32, readUint53, writeUint32, writeUint53 } from '../../base/bytes.js';
+import { copyBytes, readUint32, readUint53, writeUint32, writeUint53 } from '../../base/bytes.js';
 import { CorruptionError } from '../../base/errors.js';
 import { MAX_ROW_KEY_BYTES } from '../row-key.js';
 import type { TableFile } from './table-file.js';
@@ -203,7 +203,7 @@ class EditReader {
       throw new CorruptionError(this.#where, `a row key of at most ${MAX_ROW_KEY_BYTES} bytes`, `${length}`);
     }
     const start = this.#take(length);
-    return this.#source.slice(start, start + length);
+    return copyBytes(this.#source, start, length);
   }
 
   #take(length: number): number {

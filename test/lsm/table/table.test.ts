@@ -9,6 +9,7 @@ import { FOOTER_BYTES, FOOTER_CHECKSUM_AT, FOOTER_VERSION_AT } from '../../../sr
 import { TableBuilder } from '../../../src/lsm/table/table-builder.js';
 import { footerRange, metaRange, parseMeta, parseTableMeta } from '../../../src/lsm/table/table-meta.js';
 import { ABSENT, BLOCKED, FOUND, type TableReader } from '../../../src/lsm/table/table-reader.js';
+import { MergingCursor } from '../../../src/lsm/cursors/merging-cursor.js';
 import { TableCursor } from '../../../src/lsm/cursors/table-cursor.js';
 import {
   buildTable,
@@ -124,6 +125,28 @@ test('a 16 MiB value stands in a block of its own', async () => {
     0,
   );
   assert.equal(await find(table, list[2]!.key, LATEST), `5 ${hex(VALUE)}`);
+});
+
+test('keys and sought keys may be Buffers whose memory is used again', async () => {
+  const pieces: Uint8Array[] = [];
+  const builder = new TableBuilder(7, { blockSizeBytes: 64 }, (piece) => void pieces.push(piece));
+  const key = Buffer.alloc(8);
+  const keyOf = (i: number): Buffer => {
+    key.writeUInt32BE(1, 0);
+    key.writeUInt32BE(i, 4);
+    return key;
+  };
+  for (let i = 0; i < 500; i++) builder.add(keyOf(i), 0, key.length, 3, VALUE, 0, VALUE.length);
+  builder.finish();
+  const bytes = new Uint8Array(Buffer.concat(pieces));
+  for (let i = 0; i < 500; i++) assert.notEqual(await find(readTable(bytes), keyOf(i), 3), 'absent', `key ${i}`);
+  const merged = new MergingCursor([new TableCursor(readTable(bytes, 7, new FlakySource(bytes, () => false)))]);
+  for (let calls = 0; !merged.seek(keyOf(250), LATEST); calls++) {
+    assert.ok(calls < 5, 'the repeated call is not known again');
+    await merged.load();
+    key.fill(0);
+  }
+  assert.equal(hex(merged.key.subarray(merged.keyStart, merged.keyStart + merged.keyLength)), hex(keyOf(250)));
 });
 
 test('an index above 32 MiB, of 4 KiB keys that differ at their end, is written and read', async () => {
