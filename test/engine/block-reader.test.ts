@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CorruptionError } from '../../src/base/errors.js';
+import { BlockReader } from '../../src/engine/block-reader/block-reader.js';
+import { SLOT_COUNT } from '../../src/engine/block-reader/shared-slots.js';
 import { LATEST } from '../../src/lsm/row-key.js';
 import { bytesOf, DIRECTORY, newDisk, openHarness, putRecord, readAt, write, type Harness } from './engine-harness.js';
 import { InlineBlockReader } from './inline-block-reader.js';
@@ -40,6 +42,13 @@ test('with a busy reader, blocks come through the disk', async () => {
   reader.wake();
   for (const read of reads) assert.notEqual(await read, null);
   await engine.close();
+});
+
+test('while every slot is taken by tables to forget, blocks come through the disk', () => {
+  const thread = new InlineBlockReader(newDisk().blocking);
+  const reader = new BlockReader(thread, DIRECTORY);
+  for (let fileNumber = 1; fileNumber <= 2 * SLOT_COUNT; fileNumber++) reader.forget(fileNumber);
+  assert.equal(reader.read(1, { offset: 0, sizeBytes: 100 }), null);
 });
 
 test('when the reader dies, reads that wait for it and later ones come through the disk', async () => {

@@ -66,7 +66,8 @@ export class BlockReader {
    * cases `Disk` is to be asked.
    */
   read(fileNumber: number, handle: BlockHandle): Promise<Uint8Array | null> | null {
-    if (this.#ended || handle.sizeBytes > SLOT_BYTES) return null;
+    // A compaction that replaced many tables may have taken every slot to forget them.
+    if (this.#ended || this.#free.length === 0 || handle.sizeBytes > SLOT_BYTES) return null;
     if (this.#reading >= READ_SLOTS || this.#reading * this.#slots.words[WORD_READ_MICROS]! > QUEUE_MICROS) return null;
     this.#reading++;
     return new Promise((resolve) => {
