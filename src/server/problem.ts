@@ -49,7 +49,7 @@ const REASONS: Readonly<Record<number, string>> = {
   507: 'Insufficient Storage',
 };
 
-/** How long a client should wait before it tries a 503 again. */
+/** How long a client should wait before it tries a 503 or a 507 again. */
 export const RETRY_AFTER_SECONDS = 1;
 
 export function statusOf(code: ErrorCode): number {

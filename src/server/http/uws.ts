@@ -9,6 +9,12 @@ export interface HttpResponse {
   /** Chunked encoding. False when the socket could not take all of it: wait for `onWritable`. */
   write(chunk: string | Uint8Array): boolean;
   end(body?: string | Uint8Array, closeConnection?: boolean): HttpResponse;
+  /**
+   * `totalBytes` is the whole body's size. Second of the pair: the response has ended. Else the socket took only a part, of
+   * which `getWriteOffset` and the argument of `onWritable` tell, and nothing more was kept.
+   */
+  tryEnd(body: string | Uint8Array, totalBytes: number): [boolean, boolean];
+  getWriteOffset(): number;
   /** Ends without a body and without a Content-Length. Never give it a length: uWebSockets 20.30 does not finish then. */
   endWithoutBody(): HttpResponse;
   close(): HttpResponse;
