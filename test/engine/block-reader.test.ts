@@ -46,7 +46,7 @@ test('with a busy reader, blocks come through the disk', async () => {
 
 test('while every slot is taken by tables to forget, blocks come through the disk', () => {
   const thread = new InlineBlockReader(newDisk().blocking);
-  const reader = new BlockReader(thread, DIRECTORY);
+  const reader = new BlockReader(thread, DIRECTORY, setImmediate);
   for (let fileNumber = 1; fileNumber <= 2 * SLOT_COUNT; fileNumber++) reader.forget(fileNumber);
   assert.equal(reader.read(1, { offset: 0, sizeBytes: 100 }), null);
 });
