@@ -20,7 +20,7 @@ import { NodeRandom } from './platform/node-random.js';
 import { PiscinaExecutor } from './platform/piscina-executor.js';
 import { startHttpServer } from './server/http/http-server.js';
 import { startManagementServer } from './server/management/management-server.js';
-import { Metrics } from './server/metrics.js';
+import { LOOP_DELAY_RESOLUTION_MS, Metrics } from './server/metrics.js';
 import { NodeService } from './server/node-service.js';
 import { nodeStatus } from './server/node-status.js';
 import { TcpServer } from './server/tcp/tcp-server.js';
@@ -84,7 +84,7 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       maxValueBytes: config.maxValueBytes,
       status: () => nodeStatus({ node, dataDir: config.dataDir, version: VERSION, startedAtMs, httpLibrary: library }),
     });
-    const loopDelay = monitorEventLoopDelay({ resolution: 5 });
+    const loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });
     loopDelay.enable();
     stopped.push(() => void loopDelay.disable());
     metrics.observeNode({ node, loopDelay });

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { createEngineJobs, type EngineJobs } from '../src/engine/jobs/jobs.js';
 import { answerOf, type JobAnswer } from '../src/platform/job-errors.js';
 import { NodeSyncDisk } from '../src/platform/node-disk.js';
@@ -5,14 +7,26 @@ import { NodeSyncDisk } from '../src/platform/node-disk.js';
 /** The pool's worker: one export for each job of EngineJobs. */
 const jobs = createEngineJobs(new NodeSyncDisk());
 
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/**
+ * Blocks that LZ4 made lie outside of V8's heap and unknown to it, so V8 sees no reason to collect the small objects that
+ * hold them. Measured after 5 to 6 million writes: 620 MB resident with a collection after each job, 790 MB without.
+ */
+function collected(answer: JobAnswer): JobAnswer {
+  collectGarbage();
+  return answer;
+}
+
 type Task<Name extends keyof EngineJobs> = { readonly input: EngineJobs[Name]['input'] };
 
 export function flush({ input }: Task<'flush'>): JobAnswer {
-  return answerOf(() => jobs.flush(input));
+  return collected(answerOf(() => jobs.flush(input)));
 }
 
 export function compactionSlice({ input }: Task<'compactionSlice'>): JobAnswer {
-  return answerOf(() => jobs.compactionSlice(input));
+  return collected(answerOf(() => jobs.compactionSlice(input)));
 }
 
 export function prepareArena({ input }: Task<'prepareArena'>): JobAnswer {

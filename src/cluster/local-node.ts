@@ -25,6 +25,8 @@ import { createIdentity, IDENTITY_FILE, readIdentity, writeIdentity, type NodeId
 /** Partition p is group p + 1; group 0 is kept for the meta group. */
 const FIRST_PARTITION_GROUP = 1;
 const LOG_DIRECTORY = 'log';
+/** The log may be so many times as large as a memtable before a flush is asked for. */
+const LOG_TO_MEMTABLE = 4;
 const STORAGE_DIRECTORIES = [LOG_DIRECTORY, 'tables'];
 /** A batch's part for one partition: an HTTP body of 16 MiB and what the operations add. */
 const MAX_ENTRY_BYTES = 17 << 20;
@@ -121,7 +123,12 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
         onDurable: (sequence) => host?.durable(sequence),
         onAdmission: () => host?.admissionChanged(),
         onFatal,
-        onWarning: (message) => logger.warn({}, message),
+        // Many small or lonely records fill segments long before the memtable; a flush lets the segments go.
+        sizeBoundBytes: LOG_TO_MEMTABLE * options.memtableSizeBytes + 2 * options.logSegmentSizeBytes,
+        onWarning: (message) => {
+          logger.info({}, `flushing: ${message}`);
+          options.clock.defer(() => void engine.flush().catch(onFatal));
+        },
         ...(options.onLogWrite === undefined ? {} : { onWrite: options.onLogWrite }),
       },
       replay,

@@ -11,6 +11,12 @@ export interface PiscinaExecutorOptions {
   readonly threads?: number;
 }
 
+/**
+ * Blocks that LZ4 made are outside of V8's heap and unknown to it; they go when the small objects that hold them are collected. With
+ * the default size a worker let hundreds of megabytes of them lie.
+ */
+const YOUNG_GENERATION_MIB = 2;
+
 type PiscinaQueue = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['taskQueue']>;
 type PiscinaTask = NonNullable<ReturnType<PiscinaQueue['shift']>>;
 
@@ -68,6 +74,7 @@ export class PiscinaExecutor<Jobs extends JobMap> implements Executor<Jobs> {
       // Else a task that found every worker busy goes to the end of the queue.
       stricterFIFO: true,
       taskQueue: new TwoPriorityQueue(),
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
   }
 

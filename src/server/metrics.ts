@@ -37,6 +37,9 @@ export interface Sample {
 }
 
 /** Event-loop delay in nanoseconds, as `perf_hooks` measures it. */
+/** How often the event loop's delay is sampled. */
+export const LOOP_DELAY_RESOLUTION_MS = 5;
+
 export interface LoopDelay {
   readonly mean: number;
   readonly max: number;
@@ -137,9 +140,9 @@ export class Metrics {
     this.gauge('cairn_event_loop_delay_seconds', 'Delay of the event loop since the last scrape', ['quantile'], () => {
       const samples = [50, 90, 99, 99.9].map((quantile) => ({
         labels: { quantile: quantile / 100 },
-        value: loopDelay.percentile(quantile) / 1e9,
+        value: delaySeconds(loopDelay.percentile(quantile)),
       }));
-      samples.push({ labels: { quantile: 1 }, value: loopDelay.max / 1e9 });
+      samples.push({ labels: { quantile: 1 }, value: delaySeconds(loopDelay.max) });
       loopDelay.reset();
       return samples;
     });
@@ -224,4 +227,9 @@ class Durations {
     samples.push({ metricName: `${name}_count`, labels, value: cumulative });
     return samples;
   }
+}
+
+/** The histogram times a repeating timer, so its period is in every sample. */
+function delaySeconds(nanoseconds: number): number {
+  return Math.max(0, nanoseconds / 1e9 - LOOP_DELAY_RESOLUTION_MS / 1000);
 }
