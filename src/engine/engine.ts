@@ -103,7 +103,12 @@ export class Engine {
         ? null
         : new BlockReader(blockReaderThread, tablesDirectory, (callback) => options.clock.defer(callback));
     const store = new TableStore(disk, tablesDirectory, cache, limiter, reader);
-    const tables = await openTables(store, version);
+    const tables = await openTables(store, version).catch(async (error: unknown) => {
+      await store.closeAll();
+      await reader?.close();
+      await manifest.close();
+      throw error;
+    });
     const retry = new Retry(options.clock, log);
     let engine: Engine | null = null;
     const onError = (error: unknown): void => {

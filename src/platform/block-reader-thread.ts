@@ -30,16 +30,25 @@ export class NodeBlockReaderThread implements BlockReaderThread {
         resolve();
       });
     });
+    // A start that is refused further on leaves it behind, and the process has to end all the same. Not before a
+    // listener is added: that would take it back.
+    worker.unref();
   }
 
   wake(): void {
     Atomics.notify(this.#words, WORD_REQUESTS);
   }
 
+  hold(needed: boolean): void {
+    if (needed) this.#worker?.ref();
+    else this.#worker?.unref();
+  }
+
   async stop(): Promise<void> {
     if (this.#worker === null) return;
     Atomics.store(this.#words, WORD_STOP, 1);
     // Ends also a sleep; nothing is lost with the thread.
+    this.#worker.ref();
     await this.#worker.terminate();
     await this.#exited;
   }

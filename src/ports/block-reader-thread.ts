@@ -17,5 +17,7 @@ export interface BlockReaderThread {
   start(job: BlockReaderJob): void;
   /** Wakes the thread when it sleeps. */
   wake(): void;
+  /** Whether somebody waits for an answer. Only then does the thread keep the process alive. */
+  hold(needed: boolean): void;
   stop(): Promise<void>;
 }

@@ -34,6 +34,8 @@ export class InlineBlockReader implements BlockReaderThread {
     });
   }
 
+  hold(_needed: boolean): void {}
+
   die(): void {
     this.#loop?.close();
     this.#loop = null;

@@ -293,7 +293,10 @@ async function readAll(server: ServerProcess, mayBeGone: readonly string[]): Pro
   return failed;
 }
 
-/** A stream of everything is complete and right, or says that it is not complete. */
+/**
+ * A stream of everything is complete and right, or says that it is not complete. It may fail though every key can be read by
+ * itself: it passes also blocks that hold only superseded versions.
+ */
 async function readRange(
   server: ServerProcess,
   keys: string[],
@@ -304,7 +307,6 @@ async function readRange(
     headers: { accept: 'application/x-ndjson' },
   });
   if (response.status === 500) {
-    assert.ok(failed.length > 0, 'a range fails though every key can be read');
     assert.equal(member(await response.text(), 'code'), 'corruption');
     return;
   }
@@ -320,7 +322,6 @@ async function readRange(
     const found = new Set(lines.map(({ key }) => key));
     for (const key of keys) assert.ok(found.has(key) || mayBeGone.includes(key), `${key} is missing in a range`);
   } else {
-    assert.ok(failed.length > 0, 'a range fails though every key can be read');
     assert.equal((last['error'] as { code: unknown }).code, 'corruption');
   }
 }

@@ -69,7 +69,7 @@ export class BlockReader {
     // A compaction that replaced many tables may have taken every slot to forget them.
     if (this.#ended || this.#free.length === 0 || handle.sizeBytes > SLOT_BYTES) return null;
     if (this.#reading >= READ_SLOTS || this.#reading * this.#slots.words[WORD_READ_MICROS]! > QUEUE_MICROS) return null;
-    this.#reading++;
+    if (this.#reading++ === 0) this.#thread.hold(true);
     return new Promise((resolve) => {
       this.#request(OPERATION_READ, fileNumber, handle, resolve);
     });
@@ -122,7 +122,7 @@ export class BlockReader {
       this.#waiting[slot] = null;
       this.#free.push(slot);
       if (resolve === null) continue;
-      this.#reading--;
+      if (--this.#reading === 0) this.#thread.hold(false);
       resolve(bytes);
     }
     while (this.#forgotten.length > 0 && this.#free.length > 0) this.forget(this.#forgotten.pop()!);
