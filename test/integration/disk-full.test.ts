@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -74,15 +74,21 @@ class Load {
     });
   }
 
-  async checkHealthWhileFull(server: ServerProcess): Promise<void> {
-    assert.equal((await call(this.agent, server.managementPort, 'GET', '/livez')).status, 200);
-    const ready = await call(this.agent, server.managementPort, 'GET', '/readyz?verbose');
-    // It serves reads; the check of writes says why they are refused.
-    assert.equal(ready.status, 200, ready.body);
-    const checks = member(ready.body, 'checks') as { name: string; ok: boolean; detail: string }[];
-    const writes = checks.find(({ name }) => name === 'writes');
-    assert.equal(writes?.ok, false, ready.body);
-    assert.match(writes.detail, /no space left/);
+  /**
+   * Space may come back for a moment, when a compaction ends or a segment is given back: then writes are taken again and
+   * the node says so. In the end it stays full.
+   */
+  checkHealthWhileFull(server: ServerProcess): Promise<void> {
+    return until('the node says that it takes no writes, and why', async () => {
+      await this.fill(server);
+      assert.equal((await call(this.agent, server.managementPort, 'GET', '/livez')).status, 200);
+      const ready = await call(this.agent, server.managementPort, 'GET', '/readyz?verbose');
+      // It serves reads; the check of writes says why they are refused.
+      assert.equal(ready.status, 200, ready.body);
+      const checks = member(ready.body, 'checks') as { name: string; ok: boolean; detail: string }[];
+      const writes = checks.find(({ name }) => name === 'writes')!;
+      return !writes.ok && /no space left/.test(writes.detail);
+    });
   }
 
   resumes(server: ServerProcess): Promise<void> {
@@ -114,7 +120,11 @@ test('a full disk: writes get 507, reads go on, writes resume by themselves; kil
   rmSync(ballast);
   await load.resumes(server);
 
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 2; round++) {
+    // What a start on a full disk uses is made again when there is space.
+    await until('the log has its reserve', () =>
+      readdirSync(join(dataDir, 'log')).some((name) => name.endsWith('.reserve')),
+    );
     makeBallast(ballast);
     await load.fill(server);
     await server.stop('SIGKILL');
@@ -123,10 +133,8 @@ test('a full disk: writes get 507, reads go on, writes resume by themselves; kil
     server = await startServer(dataDir, SMALL);
     await load.checkAll(server);
     assert.equal((await call(load.agent, server.managementPort, 'GET', '/livez')).status, 200);
-    if (round === 1) {
-      rmSync(ballast);
-      await load.resumes(server);
-    }
+    rmSync(ballast);
+    await load.resumes(server);
   }
   makeBallast(ballast);
   await load.fill(server);

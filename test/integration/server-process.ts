@@ -6,6 +6,9 @@ import { fileURLToPath } from 'node:url';
 const CAIRN = fileURLToPath(new URL('../../src/cli/cairn.js', import.meta.url));
 const FREE_PORTS = ['--http-port', '0', '--management-port', '0', '--client-port', '0', '--peer-port', '0'];
 
+/** A start that neither succeeds nor fails is a failure, not a reason to wait until the test's own limit. */
+const START_LIMIT_MS = 60_000;
+
 /** A test file that is ended by its time limit leaves no node behind. */
 const running = new Set<ChildProcess>();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
@@ -58,6 +61,7 @@ export async function startServer(
   const child = spawnServer(['--data-dir', dataDir, ...FREE_PORTS, ...flags], environment);
   const lines: string[] = [];
   let errorOutput = '';
+  const limit = setTimeout(() => child.kill('SIGKILL'), START_LIMIT_MS);
   const exited = once(child, 'close').then(([code]) => code as number | null);
   child.stderr!.on('data', (chunk: Buffer) => (errorOutput += chunk.toString()));
   const ready = await new Promise<Record<string, unknown>>((resolve, reject) => {
@@ -66,7 +70,7 @@ export async function startServer(
       if (line.includes('"msg":"ready"')) resolve(JSON.parse(line) as Record<string, unknown>);
     });
     void exited.then((code) => reject(new FailedStartError(code, lines, errorOutput)));
-  });
+  }).finally(() => clearTimeout(limit));
   const httpPort = Number(ready['httpPort']);
   return {
     child,
@@ -99,11 +103,13 @@ export async function failingServer(flags: readonly string[]): Promise<FailedSta
   const child = spawnServer([...FREE_PORTS, ...flags], {});
   let stdout = '';
   let stderr = '';
+  const limit = setTimeout(() => child.kill('SIGKILL'), START_LIMIT_MS);
   child.stdout!.on('data', (chunk: Buffer) => {
     stdout += chunk.toString();
     if (stdout.includes('"msg":"ready"')) child.kill('SIGKILL');
   });
   child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   const [code] = (await once(child, 'close')) as [number | null];
+  clearTimeout(limit);
   return { code, stdout, stderr, output: stdout + stderr };
 }
