@@ -1,4 +1,3 @@
-import { setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createEngineJobs, type EngineJobs } from '../src/engine/jobs/jobs.js';
@@ -8,9 +7,6 @@ import { NodeSyncDisk } from '../src/platform/node-disk.js';
 /** The pool's worker: one export for each job of EngineJobs. */
 const jobs = createEngineJobs(new NodeSyncDisk());
 
-/** On Linux this is the calling thread's: compaction yields to the threads that requests wait for. */
-const NICENESS = 10;
-setPriority(NICENESS);
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 

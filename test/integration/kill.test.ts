@@ -29,6 +29,11 @@ async function write(server: ServerProcess, agent: Agent, writer: number, histor
     try {
       const pad = 'x'.repeat((value * 37) % 600);
       const answer = await call(agent, server.httpPort, 'PUT', path, JSON.stringify({ value: { value, pad } }));
+      if (answer.status === 503) {
+        // Overload, which a small memtable on a busy machine meets: not written.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        continue;
+      }
       assert.equal(answer.status, 200, answer.body);
       const { revision } = JSON.parse(answer.body) as { revision: number };
       assert.ok(revision > history.acknowledgedRevision, 'Raft rule 20: a revision went back');
