@@ -82,7 +82,15 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       clock,
       nodeId: config.nodeId,
       maxValueBytes: config.maxValueBytes,
-      status: () => nodeStatus({ node, dataDir: config.dataDir, version: VERSION, startedAtMs, httpLibrary: library }),
+      status: () =>
+        nodeStatus({
+          node,
+          dataDir: config.dataDir,
+          advertiseHost: config.advertiseHost,
+          version: VERSION,
+          startedAtMs,
+          httpLibrary: library,
+        }),
     });
     const loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });
     loopDelay.enable();

@@ -4,6 +4,7 @@ import type { NodeStatus } from './service.js';
 export interface NodeStatusOptions {
   readonly node: LocalNode;
   readonly dataDir: string;
+  readonly advertiseHost?: string;
   readonly version: string;
   readonly startedAtMs: number;
   readonly httpLibrary: string;
@@ -19,6 +20,7 @@ export function nodeStatus(options: NodeStatusOptions): NodeStatus {
     startedAtMs: options.startedAtMs,
     httpLibrary: options.httpLibrary,
     dataDir: options.dataDir,
+    ...(options.advertiseHost === undefined ? {} : { advertiseHost: options.advertiseHost }),
     clusterId: identity.clusterId,
     revision: revisionClock.now(),
     partitions: host.groups.map((group) => ({

@@ -146,6 +146,8 @@ export interface NodeStatus {
   readonly startedAtMs: number;
   readonly httpLibrary: string;
   readonly dataDir: string;
+  /** The host that others reach the node by, when there is one. */
+  readonly advertiseHost?: string;
   readonly clusterId: string;
   readonly revision: Revision;
   readonly partitions: readonly {

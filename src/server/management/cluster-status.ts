@@ -15,6 +15,7 @@ export function clusterStatus(status: NodeStatus): object {
         startedAt: new Date(status.startedAtMs).toISOString(),
         httpLibrary: status.httpLibrary,
         dataDir: status.dataDir,
+        advertiseHost: status.advertiseHost,
         partitionsLed: status.partitions.filter(({ leader }) => leader === nodeId).length,
         sizeBytes: tableBytes + storage.logBytes,
         storage: { ...storage, tableBytes },
