@@ -145,6 +145,8 @@ export class GroupHost {
       revision,
       kind,
       payloadLength,
+      // Without its first entry a group can't serve, not even reads.
+      kind === ENTRY_NO_OP,
     );
     if (payloadStart < 0) return -1;
     this.#scheduleSeal();

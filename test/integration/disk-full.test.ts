@@ -127,12 +127,15 @@ test('a full disk: writes get 507, reads go on, writes resume by themselves; kil
     );
     makeBallast(ballast);
     await load.fill(server);
-    await server.stop('SIGKILL');
-    makeBallast(ballast);
-    assert.equal(statfsSync(disk.directory).bavail, 0, 'the disk is not full');
-    server = await startServer(dataDir, SMALL);
-    await load.checkAll(server);
-    assert.equal((await call(load.agent, server.managementPort, 'GET', '/livez')).status, 200);
+    // The first start takes the reserve, the others what the log's last segment does not need.
+    for (let start = 0; start < 3; start++) {
+      await server.stop('SIGKILL');
+      makeBallast(ballast);
+      assert.equal(statfsSync(disk.directory).bavail, 0, 'the disk is not full');
+      server = await startServer(dataDir, SMALL);
+      await load.checkAll(server);
+      assert.equal((await call(load.agent, server.managementPort, 'GET', '/livez')).status, 200);
+    }
     rmSync(ballast);
     await load.resumes(server);
   }

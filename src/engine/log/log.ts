@@ -76,6 +76,8 @@ export class Log {
   readonly #segments: Segment[];
   readonly #hardStates: Map<number, HardState>;
   #segment: Segment;
+  /** The one that was begun on a full disk: it only takes what is urgent. Null when there is none. */
+  readonly #smallSegment: Segment | null;
   #clockBound: number;
   /** Position of the open record in the ring, or -1. */
   #recordAt = -1;
@@ -106,7 +108,8 @@ export class Log {
     const { directory, random } = options;
     const expectedLogId = options.expectedLogId ?? null;
     const disk = options.disk.blocking;
-    const started = startLog({ disk, directory, random, expectedLogId, segmentBytes: sizes.segmentBytes }, sink);
+    const { segmentBytes, reserveBytes } = sizes;
+    const started = startLog({ disk, directory, random, expectedLogId, segmentBytes, reserveBytes }, sink);
     return new Log(options, sizes, started);
   }
 
@@ -122,6 +125,7 @@ export class Log {
     this.recovered = started;
     this.#segments = started.segments;
     this.#segment = started.segments.at(-1)!;
+    this.#smallSegment = started.isShortOfSpace ? this.#segment : null;
     this.#hardStates = started.hardStates;
     this.#clockBound = started.clockBound;
     this.#spares = new Spares({
@@ -134,6 +138,7 @@ export class Log {
       maxSpareCount: sizes.maxSpareCount,
       ready: started.spares,
       hasReserve: started.hasReserve,
+      isDiskFull: started.isShortOfSpace,
       nextNumber: started.nextSpareNumber,
       onChange: () => options.onAdmission?.(),
       onReleased: (segment) => this.#released(segment),
@@ -195,7 +200,8 @@ export class Log {
 
   /**
    * Takes room for an entry and returns the offset in `bytes` where its payload goes. The caller writes all of it before it
-   * calls anything else here. -1 when the entry can't be taken now; `refusal` says why.
+   * calls anything else here. -1 when the entry can't be taken now; `refusal` says why. An urgent one, without which the
+   * node can't serve, may take what is kept for hard states.
    */
   reserveEntry(
     group: number,
@@ -205,9 +211,10 @@ export class Log {
     revision: number,
     kind: number,
     payloadLength: number,
+    urgent = false,
   ): number {
     assert(payloadLength <= this.#sizes.maxEntryBytes, `log entry of ${payloadLength} bytes is larger than the limit`);
-    const at = this.#reserve(ITEM_HEADER_BYTES + payloadLength, false);
+    const at = this.#reserve(ITEM_HEADER_BYTES + payloadLength, urgent);
     if (at < 0) return -1;
     writeItemHeader(this.bytes, at, ITEM_ENTRY, kind, group, replicaId, term, index, revision, payloadLength);
     this.#segment.noteEntry(group, replicaId, index);
@@ -238,7 +245,7 @@ export class Log {
    */
   seal(): number {
     // A bound that finds no room now is written with the next record, and only counts from then on.
-    if (this.#boundChanged && this.#recordAt < 0) this.#open(0, true);
+    if (this.#boundChanged && this.#recordAt < 0 && !this.#savesSpace) this.#open(0, true);
     const isBoundLeft = this.#boundChanged && this.#recordAt < 0;
     this.#closeRecord();
     if (this.#ring.published !== this.#woken && this.#failure === null) {
@@ -414,8 +421,16 @@ export class Log {
 
   /** While there is no spare, the segment's last bytes are kept for what the node needs to step down and to recover. */
   #hasSegmentRoom(recordBytes: number, urgent: boolean): boolean {
-    const kept = urgent || this.#spares.readyCount > 0 ? 0 : this.#sizes.urgentSegmentBytes;
-    return this.#segment.end + recordBytes <= this.#segment.fileBytes - kept;
+    const segment = this.#segment;
+    const isKept = !urgent && this.#spares.readyCount === 0;
+    if (isKept && segment === this.#smallSegment) return false;
+    return segment.end + recordBytes <= segment.fileBytes - (isKept ? this.#sizes.urgentSegmentBytes : 0);
+  }
+
+  /** Records for nothing but a clock bound, one after the other, must not use up what the next start needs. */
+  get #savesSpace(): boolean {
+    const segment = this.#segment;
+    return segment === this.#smallSegment && this.#spares.readyCount === 0 && segment.end > segment.fileBytes / 2;
   }
 
   #noSpare(): LogAdmission {

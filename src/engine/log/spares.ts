@@ -21,6 +21,7 @@ export interface SparesOptions {
   readonly maxSpareCount: number;
   readonly ready: number[];
   readonly hasReserve: boolean;
+  readonly isDiskFull: boolean;
   /** No spare and no reserve has this number or a higher one. */
   readonly nextNumber: number;
   /** A spare was taken away, one became ready, or the disk became full or has space again. */
@@ -42,7 +43,7 @@ export class Spares {
   #running: Promise<void> | null = null;
   #retry: Timer | null = null;
   #closed = false;
-  #diskFull = false;
+  #diskFull: boolean;
   #lastError: Error | null = null;
   /** Still set when that failed: then nobody knows which names a crash would leave. */
   #isSyncingDirectory = false;
@@ -51,6 +52,7 @@ export class Spares {
     this.#options = options;
     this.#ready = options.ready;
     this.#hasReserve = options.hasReserve;
+    this.#diskFull = options.isDiskFull;
     this.#nextNumber = options.nextNumber;
   }
 
@@ -205,8 +207,8 @@ export class Spares {
   }
 }
 
-/** As the spares are made, but blocking: for a start that finds none. */
-export function makeSpareSync(disk: SyncDisk, directory: string, number: number, sizeBytes: number): void {
+/** As the spares and the reserve are made, but blocking: for a start that finds none. */
+export function makeZerosSync(disk: SyncDisk, directory: string, number: number, sizeBytes: number, to: string): void {
   const path = unfinishedPath(directory, number);
   if (disk.freeBytes(directory) < sizeBytes) throw new DiskError('ENOSPC', 'write', path);
   const file = disk.open(path, 'create');
@@ -220,7 +222,7 @@ export function makeSpareSync(disk: SyncDisk, directory: string, number: number,
     } finally {
       file.close();
     }
-    disk.rename(path, sparePath(directory, number));
+    disk.rename(path, to);
   } catch (error) {
     if (disk.exists(path)) disk.remove(path);
     throw error;

@@ -17,7 +17,11 @@ import {
 } from './format.js';
 import { type LogRecoverySink, type RecoveredLog, recoverSegments } from './recovery.js';
 import { Segment } from './segment.js';
-import { makeSpareSync } from './spares.js';
+import { makeZerosSync } from './spares.js';
+
+/** On a full disk the new segment may be so small: room for the first entries and hard states of 256 groups. */
+const LEAST_SEGMENT_BYTES = 32 * 1024;
+const PAGE_BYTES = 4096;
 
 export interface StartedLog extends Omit<RecoveredLog, 'unstated' | 'unstatedStart'> {
   readonly logId: Uint8Array;
@@ -26,6 +30,8 @@ export interface StartedLog extends Omit<RecoveredLog, 'unstated' | 'unstatedSta
   readonly spares: number[];
   readonly hasReserve: boolean;
   readonly nextSpareNumber: number;
+  /** The disk is full, and the new segment is the reserve or smaller: what it holds is kept for recovery. */
+  readonly isShortOfSpace: boolean;
 }
 
 interface LogFiles {
@@ -41,6 +47,7 @@ export interface StartOptions {
   readonly random: Random;
   readonly expectedLogId: Uint8Array | null;
   readonly segmentBytes: number;
+  readonly reserveBytes: number;
 }
 
 /**
@@ -50,7 +57,7 @@ export interface StartOptions {
 export function startLog(options: StartOptions, sink: LogRecoverySink): StartedLog {
   const { disk, directory, expectedLogId } = options;
   makeDirectoryDurablySync(disk, directory);
-  const files = listFiles(disk, directory, options.segmentBytes);
+  const files = listFiles(options);
   if (files.segments.length === 0 && expectedLogId !== null) {
     throw new CorruptionError(directory, 'the segments of the log of this data directory', 'none');
   }
@@ -60,7 +67,8 @@ export function startLog(options: StartOptions, sink: LogRecoverySink): StartedL
     logId = new Uint8Array(LOG_ID_BYTES);
     options.random.fill(logId);
   }
-  const current = beginSegment(options, files, recovered, logId);
+  const { path, isShortOfSpace } = takeFile(options, files, recovered.segments);
+  const current = beginSegment(options, path, recovered, logId);
   const previous = recovered.segments.at(-1) ?? null;
   if (previous !== null && previous.fileBytes > previous.end) cutFile(disk, directory, previous);
   return {
@@ -73,11 +81,12 @@ export function startLog(options: StartOptions, sink: LogRecoverySink): StartedL
     spares: files.spares,
     hasReserve: files.reserves.length > 0,
     nextSpareNumber: files.nextSpareNumber,
+    isShortOfSpace,
   };
 }
 
-/** Leaves only usable spares. Names that were changed before a crash are made durable before they are relied on. */
-function listFiles(disk: SyncDisk, directory: string, segmentBytes: number): LogFiles {
+/** Leaves only usable spares and whole reserves. Names that were changed before a crash are made durable before they are relied on. */
+function listFiles({ disk, directory, segmentBytes, reserveBytes }: StartOptions): LogFiles {
   const files: LogFiles = { segments: [], spares: [], reserves: [], nextSpareNumber: 1 };
   for (const name of disk.list(directory)) {
     const parsed = parseLogFileName(name);
@@ -89,13 +98,18 @@ function listFiles(disk: SyncDisk, directory: string, segmentBytes: number): Log
     }
     files.nextSpareNumber = Math.max(files.nextSpareNumber, number + 1);
     if (kind === 'unfinished') disk.remove(unfinishedPath(directory, number));
-    else if (kind === 'reserve') files.reserves.push(number);
-    else if (fileSize(disk, sparePath(directory, number)) === segmentBytes) files.spares.push(number);
-    else disk.remove(sparePath(directory, number));
+    else if (kind === 'reserve')
+      keepOrRemove(disk, reservePath(directory, number), reserveBytes, number, files.reserves);
+    else keepOrRemove(disk, sparePath(directory, number), segmentBytes, number, files.spares);
   }
   disk.syncDirectory(directory);
   files.segments.sort((a, b) => a - b);
   return files;
+}
+
+function keepOrRemove(disk: SyncDisk, path: string, sizeBytes: number, number: number, kept: number[]): void {
+  if (fileSize(disk, path) === sizeBytes) kept.push(number);
+  else disk.remove(path);
 }
 
 function fileSize(disk: SyncDisk, path: string): number {
@@ -112,11 +126,10 @@ function fileSize(disk: SyncDisk, path: string): number {
  * them. In place they could not be made safe: a crash during the write could take what an earlier process acknowledged.
  * The file gets its name when all of that is durable.
  */
-function beginSegment(options: StartOptions, files: LogFiles, recovered: RecoveredLog, logId: Uint8Array): Segment {
+function beginSegment(options: StartOptions, path: string, recovered: RecoveredLog, logId: Uint8Array): Segment {
   const { disk, directory } = options;
   const previous = recovered.segments.at(-1) ?? null;
   const number = previous === null ? 1 : previous.number + 1;
-  const path = takeFile(options, files);
   const segment = new Segment(number, fileSize(disk, path), FIRST_RECORD_OFFSET);
   let bytes = new Uint8Array(FIRST_RECORD_OFFSET);
   if (previous !== null && recovered.unstated.length <= segment.fileBytes / 2) {
@@ -163,27 +176,67 @@ function copyRecords(recovered: RecoveredLog, segment: Segment, seed: number): U
   return bytes.subarray(0, segment.end);
 }
 
-/** The path of a file that becomes the new segment: a spare, a new one, or on a full disk the reserve. */
-function takeFile(options: StartOptions, files: LogFiles): string {
+/** A file that becomes the new segment: a spare, a new one, or on a full disk the reserve or a small one. */
+function takeFile(
+  options: StartOptions,
+  files: LogFiles,
+  segments: readonly Segment[],
+): { path: string; isShortOfSpace: boolean } {
   const { disk, directory, segmentBytes } = options;
   const spare = files.spares.shift();
-  if (spare !== undefined) return sparePath(directory, spare);
-  const number = files.nextSpareNumber++;
+  if (spare !== undefined) return { path: sparePath(directory, spare), isShortOfSpace: false };
+  const path = sparePath(directory, files.nextSpareNumber);
   try {
-    makeSpareSync(disk, directory, number, segmentBytes);
-    return sparePath(directory, number);
+    makeZerosSync(disk, directory, files.nextSpareNumber++, segmentBytes, path);
+    return { path, isShortOfSpace: false };
   } catch (error) {
+    if (!isDiskFull(error) || segments.length === 0) throw error;
     const reserve = files.reserves.shift();
-    if (reserve === undefined || !(error instanceof DiskError) || error.code !== 'ENOSPC') throw error;
-    return reservePath(directory, reserve);
+    if (reserve !== undefined) return { path: reservePath(directory, reserve), isShortOfSpace: true };
+    return { path: makeSmallFile(options, files, segments, error), isShortOfSpace: true };
   }
 }
 
-/** Gives the space behind a finished segment's end back; only after the next segment's header says where that is. */
+/**
+ * When an earlier start on this full disk took the reserve: the segments' tails are given back, and what is free is taken.
+ * Recovery has read the tails. Behind the end that a successor states nothing counts; behind the last segment's end stands
+ * nothing that any record calls durable. So a crash before the new segment has its name leaves a log of the same records,
+ * with or without those tails. The new segment takes urgent items only, so most of it is there for the next start.
+ */
+function makeSmallFile(
+  options: StartOptions,
+  files: LogFiles,
+  segments: readonly Segment[],
+  fullDisk: DiskError,
+): string {
+  const { disk, directory, segmentBytes, reserveBytes } = options;
+  for (const segment of segments) if (segment.fileBytes > segment.end) cutFile(disk, directory, segment);
+  const least = Math.max(PAGE_BYTES, Math.min(LEAST_SEGMENT_BYTES, segmentBytes / 16));
+  let sizeBytes = Math.min(reserveBytes, disk.freeBytes(directory));
+  for (; sizeBytes >= least; sizeBytes /= 2) {
+    sizeBytes -= sizeBytes % PAGE_BYTES;
+    const path = reservePath(directory, files.nextSpareNumber);
+    try {
+      makeZerosSync(disk, directory, files.nextSpareNumber++, sizeBytes, path);
+      return path;
+    } catch (error) {
+      // What a file system needs for itself does not show in its free bytes.
+      if (!isDiskFull(error)) throw error;
+    }
+  }
+  throw fullDisk;
+}
+
+function isDiskFull(error: unknown): error is DiskError {
+  return error instanceof DiskError && error.code === 'ENOSPC';
+}
+
+/** Gives the space behind a segment's end back; really, so that a full disk has it when this returns. */
 function cutFile(disk: SyncDisk, directory: string, segment: Segment): void {
   const file = disk.open(segmentPath(directory, segment.number), 'write');
   try {
     file.truncate(segment.end);
+    file.sync();
   } finally {
     file.close();
   }
