@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { SILENT_LOGGER } from '../base/logger.js';
 import type { Cursor } from '../lsm/cursor.js';
+import { StepBudget } from '../lsm/cursors/step-budget.js';
 import { UserKeyMerge } from '../lsm/cursors/user-key-merge.js';
 import { VisibleCursor } from '../lsm/cursors/visible-cursor.js';
 import { MAX_ROW_KEY_BYTES, makeRowKey, REPLICA_ID_BYTES, writeReplicaId, type Revision } from '../lsm/row-key.js';
@@ -319,13 +320,17 @@ export class Engine {
     return EngineCursor.open(this.#memtables, this.#versions, bounds);
   }
 
-  /** The live keys of some replicas at a revision, merged by user key; not positioned yet, must be closed. */
+  /**
+   * The live keys of some replicas at a revision, merged by user key; not positioned yet, must be closed. Each call on it is
+   * short: it gives up its turn after a number of entries that nobody may see (cursor.ts).
+   */
   scan(range: ScanRange): UserKeyMerge {
+    const budget = new StepBudget();
     const children = range.replicaIds.map((replicaId): Cursor => {
       const lower = makeRowKey(replicaId, range.startKey);
       const upper = range.endKey === null ? replicaEnd(replicaId) : makeRowKey(replicaId, range.endKey);
       const { at: atRevision, expiryAt = range.at } = range;
-      return new VisibleCursor(this.cursor({ lower, upper }), { lower, upper, atRevision, expiryAt });
+      return new VisibleCursor(this.cursor({ lower, upper }), { lower, upper, atRevision, expiryAt, budget });
     });
     return new UserKeyMerge(children, range.replicaIds);
   }

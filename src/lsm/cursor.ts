@@ -6,7 +6,8 @@ import type { Revision } from './row-key.js';
  *
  * Moving may need a block that is not in memory. Then the call returns false, the position is unchanged, and the caller
  * awaits `load()` and repeats the same call. Cursors over memory and cursors in workers (which read files
- * synchronously) always return true. After a call that returned true, `valid` says whether there is an entry, and the
+ * synchronously) always return true. A visible cursor with a step budget also returns false, having gone on, when the budget is
+ * used up; then `load()` refills it and resolves at once, and whoever awaits it decides whether others come first. After a call that returned true, `valid` says whether there is an entry, and the
  * views below describe it until the next call on the cursor.
  */
 export interface Cursor {

@@ -8,7 +8,7 @@ import type { Scan, ScanItem, ScanOptions } from './service.js';
 import { storedVersion } from './stored-version.js';
 
 const EMPTY = new Uint8Array(0);
-/** A page gives the loop back after this; big pages are read in slices. */
+/** A page gives the loop back after this; big pages, and what no reader may see, are read in slices. */
 const SLICE_MS = 4;
 const ITEMS_PER_CLOCK_READ = 64;
 /** A reader that has not come back after this is slow. */
@@ -16,7 +16,7 @@ const IDLE_MS = 1_000;
 const OLDEST_CURSOR_MS = 5_000;
 
 export interface NodeScanOptions {
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, 'scan'>;
   readonly clock: Clock;
   readonly groups: readonly Group[];
   readonly scan: ScanOptions;
@@ -39,6 +39,8 @@ export class NodeScan implements Scan {
   readonly #clock: Clock;
   #cursor: UserKeyMerge | null = null;
   #openedMs = 0;
+  /** Pages that are asked for one right after the other share slices. -1 before the first. */
+  #sliceStartMs = -1;
   /** Of the last item that was given. */
   #lastKey: Uint8Array | null = null;
   #idle: Timer | null = null;
@@ -54,12 +56,13 @@ export class NodeScan implements Scan {
     const items: ScanItem[] = [];
     let bytes = 0;
     this.#idle?.cancel();
-    let sliceStartMs = this.#clock.monotonicMs();
-    if (sliceStartMs - this.#openedMs > OLDEST_CURSOR_MS) this.#giveUpCursor();
+    if (this.#sliceStartMs === -1) this.#sliceStartMs = this.#clock.monotonicMs();
+    else if (this.#isSliceOver()) await this.#rest();
+    if (this.#sliceStartMs - this.#openedMs > OLDEST_CURSOR_MS) this.#giveUpCursor();
     const { reverse } = this.#options.scan;
     while (!this.done && !this.#closed && items.length < limit && (items.length === 0 || bytes < maxBytes)) {
       if (this.#cursor === null) {
-        this.#cursor = this.#openCursor(sliceStartMs);
+        this.#cursor = this.#openCursor(this.#sliceStartMs);
         await this.#seek(this.#cursor);
         continue;
       }
@@ -68,12 +71,9 @@ export class NodeScan implements Scan {
       items.push(item);
       this.#lastKey = item.key;
       bytes += item.key.length + item.value.length;
-      while (!(reverse ? cursor.previous() : cursor.next())) await cursor.load();
+      while (!(reverse ? cursor.previous() : cursor.next())) if (!(await this.#load(cursor))) return items;
       this.done = !cursor.valid;
-      if (items.length % ITEMS_PER_CLOCK_READ === 0 && this.#clock.monotonicMs() - sliceStartMs > SLICE_MS) {
-        await new Promise<void>((resolve) => this.#clock.defer(resolve));
-        sliceStartMs = this.#clock.monotonicMs();
-      }
+      if (items.length % ITEMS_PER_CLOCK_READ === 0 && this.#isSliceOver()) await this.#rest();
     }
     if (this.done) this.#giveUpCursor();
     else if (!this.#closed) this.#idle = this.#clock.setTimer(IDLE_MS, () => this.#giveUpCursor());
@@ -103,9 +103,27 @@ export class NodeScan implements Scan {
   /** To the first item that was not given yet. */
   async #seek(cursor: UserKeyMerge): Promise<void> {
     const { reverse } = this.#options.scan;
-    while (!(reverse ? cursor.seekToLast() : cursor.seekToFirst())) await cursor.load();
-    if (cursor.valid && !reverse && this.#isLastKey(cursor)) while (!cursor.next()) await cursor.load();
+    while (!(reverse ? cursor.seekToLast() : cursor.seekToFirst())) if (!(await this.#load(cursor))) return;
+    if (cursor.valid && !reverse && this.#isLastKey(cursor)) {
+      while (!cursor.next()) if (!(await this.#load(cursor))) return;
+    }
     this.done = !cursor.valid;
+  }
+
+  /** What the cursor's last call lacked: blocks, or a turn of the loop for others. False when the scan was closed meanwhile. */
+  async #load(cursor: UserKeyMerge): Promise<boolean> {
+    await cursor.load();
+    if (this.#isSliceOver()) await this.#rest();
+    return !this.#closed;
+  }
+
+  #isSliceOver(): boolean {
+    return this.#clock.monotonicMs() - this.#sliceStartMs > SLICE_MS;
+  }
+
+  async #rest(): Promise<void> {
+    await new Promise<void>((resolve) => this.#clock.defer(resolve));
+    this.#sliceStartMs = this.#clock.monotonicMs();
   }
 
   #isLastKey({ key, keyStart, keyLength }: UserKeyMerge): boolean {

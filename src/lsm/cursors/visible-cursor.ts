@@ -3,6 +3,7 @@ import { compareRanges, copyBytes } from '../../base/bytes.js';
 import type { Cursor } from '../cursor.js';
 import { isAbsentAt } from '../record.js';
 import { LATEST, MAX_ROW_KEY_BYTES, type Revision } from '../row-key.js';
+import type { StepBudget } from './step-budget.js';
 
 export interface VisibleOptions {
   /** First row key that may be seen. */
@@ -16,6 +17,8 @@ export interface VisibleOptions {
    * revision (a read of the latest state passes LATEST above and its ReadIndex round's time here).
    */
   readonly expiryAt?: Revision;
+  /** Shared by the cursors of a scan; without it a call passes as many entries as it must. */
+  readonly budget?: StepBudget;
 }
 
 const EMPTY = new Uint8Array(0);
@@ -58,8 +61,8 @@ class RowKeyBuffer {
  * What a reader at a revision sees of a child cursor: for each row the newest version at or below it, if that is neither a
  * tombstone nor expired (LSM rule 17: an older version is never uncovered).
  *
- * Each call is a small machine over the child (`#move`, then look). When the child lacks a block the machine stops where it
- * is and the repeated call goes on from there, while the fields below keep describing the old position.
+ * Each call is a small machine over the child (`#move`, then look). When the child lacks a block, or the budget of steps is
+ * used up, the machine stops where it is and the repeated call goes on from there, while the fields below keep describing the old position.
  * The views on values outlive the child's moves: tables' blocks and memtables' arenas do not change while a cursor is open.
  */
 export class VisibleCursor implements Cursor {
@@ -77,6 +80,9 @@ export class VisibleCursor implements Cursor {
   readonly #upper: Uint8Array | undefined;
   readonly #at: Revision;
   readonly #expiryAt: Revision;
+  readonly #budget: StepBudget | null;
+  /** The last call ended because no step was left. */
+  #isTired = false;
 
   /** The row of the current entry, and the row that the running call looks at. They swap when it completes. */
   #current = new RowKeyBuffer();
@@ -108,6 +114,7 @@ export class VisibleCursor implements Cursor {
     this.#upper = options.upper;
     this.#at = options.atRevision;
     this.#expiryAt = options.expiryAt ?? options.atRevision;
+    this.#budget = options.budget ?? null;
   }
 
   seek(rowKey: Uint8Array, revision: Revision): boolean {
@@ -170,7 +177,10 @@ export class VisibleCursor implements Cursor {
   }
 
   load(): Promise<void> {
-    return this.#child.load();
+    if (!this.#isTired) return this.#child.load();
+    this.#isTired = false;
+    this.#budget?.refill();
+    return Promise.resolve();
   }
 
   close(): void {
@@ -202,6 +212,13 @@ export class VisibleCursor implements Cursor {
     this.#seekRevision = revision;
   }
 
+  /** Asked before each move but a call's first, so that every call gets on. */
+  #mustRest(): boolean {
+    if (this.#budget === null || this.#budget.take()) return false;
+    this.#isTired = true;
+    return true;
+  }
+
   /** Carries out the pending move; false when it lacks a block. */
   #moveChild(step: 'next' | 'previous'): boolean {
     const child = this.#child;
@@ -230,7 +247,9 @@ export class VisibleCursor implements Cursor {
   #forward(): boolean {
     const child = this.#child;
     const upper = this.#upper;
-    for (;;) {
+    this.#isTired = false;
+    for (let isFirst = true; ; isFirst = false) {
+      if (!isFirst && this.#mustRest()) return false;
       if (!this.#moveChild('next')) return false;
       if (!child.valid) return this.#leave();
       if (this.#passing !== undefined) {
@@ -273,7 +292,9 @@ export class VisibleCursor implements Cursor {
   #backward(): boolean {
     const child = this.#child;
     const lower = this.#lower;
-    for (;;) {
+    this.#isTired = false;
+    for (let isFirst = true; ; isFirst = false) {
+      if (!isFirst && this.#mustRest()) return false;
       if (!this.#moveChild('previous')) return false;
       if (this.#inRow) {
         if (child.valid && this.#looking.equals(child)) {

@@ -6,6 +6,7 @@ import type { Cursor } from '../../../src/lsm/cursor.js';
 import { LevelCursor } from '../../../src/lsm/cursors/level-cursor.js';
 import { MergingCursor } from '../../../src/lsm/cursors/merging-cursor.js';
 import { TableCursor } from '../../../src/lsm/cursors/table-cursor.js';
+import { StepBudget } from '../../../src/lsm/cursors/step-budget.js';
 import { UserKeyMerge } from '../../../src/lsm/cursors/user-key-merge.js';
 import { VisibleCursor } from '../../../src/lsm/cursors/visible-cursor.js';
 import { isAbsentAt } from '../../../src/lsm/record.js';
@@ -161,6 +162,11 @@ function visible(
   return seen;
 }
 
+/** None, or one that is used up all the time. */
+function budgetOf(seed: number): { budget?: StepBudget } {
+  return seed % 3 === 0 ? {} : { budget: new StepBudget(seed % 4) };
+}
+
 const bound = fc.option(rowKeys, { nil: undefined });
 
 test('LSM rule 17: a visible cursor shows of each row the newest version at its revision and never uncovers an older one', async () => {
@@ -176,6 +182,7 @@ test('LSM rule 17: a visible cursor shows of each row the newest version at its 
         const child = tableCursor(sorted, options, coins(seed, p));
         const cursor = new VisibleCursor(child, {
           atRevision,
+          ...budgetOf(seed),
           ...(expiryAt === undefined ? {} : { expiryAt }),
           ...(lower === undefined ? {} : { lower }),
           ...(upper === undefined ? {} : { upper }),
@@ -200,7 +207,7 @@ test('a visible cursor over a merge of many sources keeps its position while any
       abandonOdds,
       async (input, options, script, at, seed, p, q) => {
         const children = input.sources.map((source, i) => tableCursor(source, options, coins(seed + i, p)));
-        const cursor = new VisibleCursor(new MergingCursor(children), { atRevision: at });
+        const cursor = new VisibleCursor(new MergingCursor(children), { atRevision: at, ...budgetOf(seed) });
         await checkCursor(cursor, visible(input.sorted, at, at), script, coins(seed + 9, q));
       },
     ),
@@ -227,11 +234,12 @@ test('a merge by user key interleaves the replicas in byte order of the keys wit
           rows.map(({ key, replica, revision }) => ({ key: makeRowKey(replicaIds[replica]!, key), revision, record })),
         );
         // All replicas lie in one engine: each visible cursor is bounded to its own rows.
+        const budget = budgetOf(seed);
         const children = replicaIds.map((replicaId, i) => {
           const child = tableCursor(all, options, coins(seed + i, p));
           const lower = makeRowKey(replicaId, new Uint8Array(0));
           const upper = makeRowKey(replicaId + 1, new Uint8Array(0));
-          return new VisibleCursor(child, { lower, upper, atRevision: LATEST });
+          return new VisibleCursor(child, { lower, upper, atRevision: LATEST, ...budget });
         });
         const expected = rows.map(({ key, revision }) => ({ key, revision, record })).sort(compareEntries);
         await checkCursor(new UserKeyMerge(children, replicaIds), expected, script, coins(seed + 99, q));
@@ -258,5 +266,45 @@ test('a visible cursor passes rows of many versions at every revision, in both d
       const cursor = new VisibleCursor(tableCursor(sorted, { blockSizeBytes: 64 }, coins(at, 0.5)), { atRevision: at });
       await checkCursor(cursor, visible(sorted, at, at), script);
     }
+  }
+});
+
+test('promise 6: a call on a visible cursor passes a bounded number of invisible entries, in both directions', async () => {
+  const tombstone = Uint8Array.of(1);
+  const value = Uint8Array.of(0, 7);
+  const count = 5000;
+  const row = (i: number): Uint8Array => makeRowKey(1, Uint8Array.of(i >> 8, i & 0xff));
+  const entries = Array.from({ length: count }, (_, i) => ({ key: row(i), revision: 1, record: tombstone }));
+  entries[0]!.record = value;
+  entries[count - 1]!.record = value;
+  for (const [start, step] of [
+    ['seekToFirst', 'next'],
+    ['seekToLast', 'previous'],
+  ] as const) {
+    let steps = 0;
+    const child = tableCursor(entries, {}, () => true);
+    const counting = new Proxy(child, {
+      get(target, name) {
+        const member: unknown = Reflect.get(target, name, target);
+        if (typeof member !== 'function') return member;
+        if (name === 'next' || name === 'previous') steps++;
+        return member.bind(target) as unknown;
+      },
+    });
+    const cursor = new VisibleCursor(counting, { atRevision: LATEST, budget: new StepBudget(100) });
+    while (!cursor[start]()) await cursor.load();
+    const first = cursor.revision;
+    let calls = 0;
+    for (let isDone = false; !isDone; calls++) {
+      steps = 0;
+      isDone = cursor[step]();
+      assert.ok(steps <= 101, `${steps} steps in one call`);
+      if (!isDone) await cursor.load();
+    }
+    assert.equal(cursor.valid, true);
+    assert.equal(cursor.revision, first);
+    assert.ok(calls >= count / 101, `only ${calls} calls`);
+    while (!cursor[step]()) await cursor.load();
+    assert.equal(cursor.valid, false);
   }
 });
