@@ -138,7 +138,8 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       const elapsedMs = Math.round(options.clock.monotonicMs() - startedMs);
       logger.info({ entries: entryCount, replayed: replay.appliedCount, tornBytes, elapsedMs }, 'log recovered');
     }
-    const recoveredBound = Math.max(engine.recovered.clockBound, log.clockBound, ...groups.map((g) => g.lastRevision));
+    const flushedBound = log.recovered.endedCleanly ? 0 : engine.recovered.clockBound;
+    const recoveredBound = Math.max(flushedBound, log.clockBound, ...groups.map((g) => g.lastRevision));
     const openClock = new RevisionClock(options.clock, recoveredBound);
     revisionClock = openClock;
     host = new GroupHost({
@@ -164,7 +165,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       async close() {
         await openHost.close();
         await engine.close();
-        await openLog.close();
+        await openLog.close(() => openClock.stop());
       },
     };
   } catch (error) {

@@ -13,6 +13,12 @@ const BOUND_LEAD = 3_000 * REVISIONS_PER_MS;
 /** The bound is renewed with the next log record when less than this is left of it. */
 const BOUND_RENEWAL = 1_500 * REVISIONS_PER_MS;
 
+/**
+ * How fast time goes on while it is ahead of the wall clock, because that was set back or the durable bound of a crashed life lay
+ * ahead of it: a little slower, so that the lead ends (3 s of a crash in 48 s). A ttl then lasts by as little longer.
+ */
+const REVISIONS_PER_MS_AHEAD = (REVISIONS_PER_MS * 15) / 16;
+
 export function revisionAtMs(wallMs: number): Revision {
   return Math.max(0, (wallMs - REVISION_EPOCH_MS) * REVISIONS_PER_MS);
 }
@@ -36,12 +42,18 @@ export class RevisionClock {
   #durableBound: Revision;
   /** The highest bound handed to the log, durable or not yet. */
   #requestedBound: Revision;
+  /** Time was at the first at the second, and goes on from there where the wall clock shows less. */
+  #anchor: Revision;
+  #anchorMs: number;
+  #isStopped = false;
 
   constructor(clock: Clock, recoveredBound: Revision) {
     this.#clock = clock;
     this.#floor = recoveredBound;
     this.#durableBound = recoveredBound;
     this.#requestedBound = recoveredBound;
+    this.#anchor = recoveredBound;
+    this.#anchorMs = clock.monotonicMs();
   }
 
   get floor(): Revision {
@@ -57,9 +69,33 @@ export class RevisionClock {
    * revision, so reads that judged it below would bring back what a write has called expired.
    */
   now(): Revision {
-    const wall = revisionAtMs(this.#clock.wallMs());
-    const least = this.#given > this.#floor ? this.#given : this.#floor;
-    return wall > least ? wall : least;
+    return this.#time(this.#given > this.#floor ? this.#given : this.#floor);
+  }
+
+  /**
+   * Time stands still from now on, and is returned: a life that ends cleanly leaves it to the next one instead of the bound. No
+   * revision may be given any more.
+   */
+  stop(): Revision {
+    const now = this.now();
+    this.#isStopped = true;
+    this.#durableBound = now;
+    return now;
+  }
+
+  /** At least `least`, at least the wall clock, and never back. */
+  #time(least: Revision): Revision {
+    const nowMs = this.#clock.monotonicMs();
+    const running = this.#isStopped
+      ? this.#anchor
+      : this.#anchor + Math.floor((nowMs - this.#anchorMs) * REVISIONS_PER_MS_AHEAD);
+    const wall = this.#isStopped ? 0 : revisionAtMs(this.#clock.wallMs());
+    const shown = wall > least ? wall : least;
+    if (shown < running) return running;
+    // Only here, so that calls in quick succession don't add up what rounding takes.
+    this.#anchor = shown;
+    this.#anchorMs = nowMs;
+    return shown;
   }
 
   /** An entry took the revision. */
@@ -87,8 +123,7 @@ export class RevisionClock {
    * `revision % partitionCount === partition`.
    */
   next(last: Revision, partition: number, partitionCount: number): Revision {
-    const wall = revisionAtMs(this.#clock.wallMs());
-    const least = Math.max(wall, last + 1, this.#floor + 1);
+    const least = Math.max(this.#time(this.#floor + 1), last + 1);
     const revision = least + ((partition - (least % partitionCount) + partitionCount) % partitionCount);
     assert(revision < MAX_REVISION, 'the revision clock is exhausted: is the wall clock in this century?');
     return revision;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '../../src/base/prng.js';
+import { REVISIONS_PER_MS, revisionAtMs } from '../../src/replica/revision-clock.js';
 import { SimNode } from '../cluster/sim-node.js';
 import { SimMachine } from '../sim/sim-machine.js';
 
@@ -72,4 +73,40 @@ test('a read that waits for the disk judges expiry at its start: the key was nev
   next.clock.jumpWall(HOUR_MS);
   assert.equal(await node.run(read), '1');
   assert.equal((await node.run(written)).code, 'ok');
+});
+
+test('LSM rule 17: a ttl that is counted while the wall clock was set back ends in time, and for good', async () => {
+  const machine = SimMachine.first(new Prng(1));
+  const node = await SimNode.start(machine);
+  await node.run(node.put('before', '1', { ttlSeconds: 60 }));
+  machine.clock.jumpWall(-24 * HOUR_MS);
+  await node.run(node.put('after', '1', { ttlSeconds: 60 }));
+  await machine.scheduler.runFor(50_000);
+  assert.equal(await node.run(node.get('before')), '1');
+  assert.equal(await node.run(node.get('after')), '1');
+  // Time that is ahead goes on a sixteenth slower.
+  await machine.scheduler.runFor(15_000);
+  assert.equal(await node.run(node.get('before')), null);
+  assert.equal(await node.run(node.get('after')), null);
+  assert.deepEqual(await node.run(node.scan()), []);
+});
+
+test('Raft rule 20: a clean restart goes on at the instant of the end, a crash at the durable bound above it', async () => {
+  for (const isClean of [true, false]) {
+    const machine = SimMachine.first(new Prng(1));
+    const node = await SimNode.start(machine);
+    const { revision } = await node.run(node.put('key', '1'));
+    await node.run(node.node.engine.flush());
+    const before = node.node.revisionClock.now();
+    if (isClean) await node.run(node.node.close());
+    const wallMs = machine.clock.wallMs();
+    const next = machine.restart(new Prng(2));
+    next.clock.jumpWall(wallMs - next.clock.wallMs());
+    const again = await SimNode.start(next);
+    const ahead = again.node.revisionClock.now() - revisionAtMs(next.clock.wallMs());
+    if (isClean) assert.ok(ahead < 5 * REVISIONS_PER_MS, `${ahead / REVISIONS_PER_MS} ms ahead`);
+    else assert.ok(ahead > 1000 * REVISIONS_PER_MS, `${ahead / REVISIONS_PER_MS} ms ahead`);
+    assert.ok(again.node.revisionClock.now() >= before);
+    assert.ok((await again.run(again.put('key', '2'))).revision > revision);
+  }
 });

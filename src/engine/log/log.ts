@@ -311,21 +311,22 @@ export class Log {
 
   /**
    * Makes everything durable and stops. The last record holds nothing: it states that all before it is durable, so
-   * recovery takes no later damage for a torn tail. Rejects when the disk is full or has failed.
+   * recovery takes no later damage for a torn tail. It carries the bound that `lastInstant` gives, which may be below the
+   * one of before; called when nothing more is taken. Rejects when the disk is full or has failed.
    */
-  close(): Promise<void> {
-    this.#closed ??= this.#close();
+  close(lastInstant: () => number = () => this.#clockBound): Promise<void> {
+    this.#closed ??= this.#close(lastInstant);
     return this.#closed;
   }
 
-  async #close(): Promise<void> {
+  async #close(lastInstant: () => number): Promise<void> {
     try {
       this.#isEnding = true;
       this.#rejectStalled();
       if (this.#failure !== null) return;
       // Only after the others are durable: one write for both would let the empty one state less.
       await this.whenDurable(this.seal());
-      this.#open(0, true);
+      if (this.#recordAt < 0 && this.#open(0, true)) this.#clockBound = lastInstant();
       const sequence = this.seal();
       this.#closing = true;
       await this.whenDurable(sequence);

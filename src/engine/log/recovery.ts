@@ -64,7 +64,10 @@ export interface RecoveredLog {
   readonly segments: Segment[];
   /** The newest of each group. */
   readonly hardStates: Map<number, HardState>;
+  /** No revision above it was given. */
   readonly clockBound: number;
+  /** The last run ended by itself and left a bound below its earlier ones, which no longer hold, wherever they stand. */
+  readonly endedCleanly: boolean;
   readonly entryCount: number;
   /**
    * The last records of the last segment, from `unstatedStart` to its end: those that no record calls durable. A sync
@@ -110,6 +113,7 @@ class Recovery {
   #logId: Uint8Array | null;
   #seed = 0;
   #clockBound = 0;
+  #endedCleanly = false;
   #entryCount = 0;
   #tornBytes = 0;
   #unstated = new Uint8Array(0);
@@ -132,6 +136,7 @@ class Recovery {
       segments: this.#segments,
       hardStates: this.#hardStates,
       clockBound: this.#clockBound,
+      endedCleanly: this.#endedCleanly,
       entryCount: this.#entryCount,
       unstated: this.#unstated,
       unstatedStart: this.#unstatedStart,
@@ -163,7 +168,7 @@ class Recovery {
       const bytes = this.#buffer;
       const length = readFullySync(file, bytes.subarray(0, size), 0);
       const header = this.#checkHeader(path, number, bytes, length);
-      if (header.clockBound > this.#clockBound) this.#clockBound = header.clockBound;
+      this.#takeBound(header.clockBound, true);
       const segment = new Segment(number, size, FIRST_RECORD_OFFSET);
       let statedDurable = FIRST_RECORD_OFFSET;
       const end = next === null ? length : next.previousEnd;
@@ -240,10 +245,9 @@ class Recovery {
   }
 
   #takeRecord(path: string, bytes: Uint8Array, recordAt: number, segment: Segment): void {
-    const bound = recordClockBound(bytes, recordAt);
-    if (bound > this.#clockBound) this.#clockBound = bound;
-    const end = recordAt + RECORD_HEADER_BYTES + recordBodyBytes(bytes, recordAt);
     const itemCount = recordItemCount(bytes, recordAt);
+    this.#takeBound(recordClockBound(bytes, recordAt), itemCount === 0);
+    const end = recordAt + RECORD_HEADER_BYTES + recordBodyBytes(bytes, recordAt);
     let at = recordAt + RECORD_HEADER_BYTES;
     for (let i = 0; i < itemCount; i++) {
       const next = this.#takeItem(bytes, at, end, segment);
@@ -259,6 +263,15 @@ class Recovery {
         `${at - recordAt}`,
       );
     }
+  }
+
+  /**
+   * Bounds ascend, but for the record without items that ends a run, and the header that the next start makes of it. Behind a
+   * header there may be copies of records with older bounds, so those of records with items never lower anything.
+   */
+  #takeBound(bound: number, mayLower: boolean): void {
+    this.#endedCleanly = mayLower && bound < this.#clockBound;
+    if (mayLower || bound > this.#clockBound) this.#clockBound = bound;
   }
 
   /** Returns where the next item begins, or -1. */

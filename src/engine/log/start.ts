@@ -75,6 +75,7 @@ export function startLog(options: StartOptions, sink: LogRecoverySink): StartedL
     logId,
     hardStates: recovered.hardStates,
     clockBound: recovered.clockBound,
+    endedCleanly: recovered.endedCleanly,
     entryCount: recovered.entryCount,
     tornBytes: recovered.tornBytes,
     segments: [...recovered.segments, current],

@@ -287,3 +287,33 @@ test('entries come back in the order of the log, also those that replace earlier
     ]);
   });
 });
+
+test('Raft rule 20: the bound that a clean end leaves holds over restarts, and one that only a crash cut short does not lower any', async () => {
+  for (const isClean of [true, false]) {
+    const world = new World(30);
+    const first = world.start();
+    append(first.log, 1, 1);
+    first.log.appendClockBound(5000);
+    await world.durably(first);
+    // The record of this bound may be durable, though no later one says so.
+    first.log.appendClockBound(9000);
+    await world.durably(first);
+    if (isClean) await world.scheduler.run(first.log.close(() => 4000));
+    first.clock.stop();
+    world.kill();
+    for (let life = 0; life < 3; life++) {
+      const next = world.start();
+      assert.equal(next.log.clockBound, isClean ? 4000 : 9000, `life ${life}`);
+      if (life === 0) assert.equal(next.log.recovered.endedCleanly, isClean);
+      assert.deepEqual(indexes(next.entries), [1]);
+      next.clock.stop();
+      world.crash();
+    }
+    const last = world.start();
+    last.log.appendClockBound(9500);
+    await world.durably(last);
+    last.clock.stop();
+    world.crash();
+    assert.equal(world.start().log.clockBound, 9500);
+  }
+});
