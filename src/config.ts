@@ -229,7 +229,7 @@ export const OPTIONS = {
     flag: 'workers',
     placeholder: '<count>',
     defaultText: '0',
-    help: 'threads for flushes and compaction; 0: cores - 1, at least 1',
+    help: 'threads for compaction, beside the one for flushes; 0: cores - 1, at least 1',
     schema: integer(0, 64),
   },
   shutdownTimeoutMs: {

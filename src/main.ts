@@ -59,8 +59,8 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     for (let stop = stopped.pop(); stop !== undefined; stop = stopped.pop()) await stop();
   };
   try {
-    const threads = config.workers > 0 ? config.workers : Math.max(1, availableParallelism() - 1);
-    const executor = new PiscinaExecutor<EngineJobs>({ workerUrl: LSM_WORKER, threads });
+    const backgroundThreads = config.workers > 0 ? config.workers : Math.max(1, availableParallelism() - 1);
+    const executor = new PiscinaExecutor<EngineJobs>({ workerUrl: LSM_WORKER, backgroundThreads });
     stopped.push(() => executor.close());
     const metrics = new Metrics();
     const node = await openLocalNode({

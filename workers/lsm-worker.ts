@@ -1,11 +1,18 @@
+import { setPriority } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createEngineJobs, type EngineJobs } from '../src/engine/jobs/jobs.js';
+import { Piscina } from 'piscina';
 import { answerOf, type JobAnswer } from '../src/platform/job-errors.js';
 import { NodeSyncDisk } from '../src/platform/node-disk.js';
+import type { PoolWorkerData } from '../src/platform/piscina-executor.js';
 
 /** The pool's worker: one export for each job of EngineJobs. */
 const jobs = createEngineJobs(new NodeSyncDisk());
+
+const { niceness } = Piscina.workerData as PoolWorkerData;
+// On Linux a niceness is the calling thread's own, elsewhere it would be the whole process's.
+if (process.platform === 'linux' && niceness > 0) setPriority(niceness);
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;

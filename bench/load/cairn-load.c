@@ -3,13 +3,15 @@
  *
  *   cc -O2 -o cairn-load cairn-load.c
  *   cairn-load --port 9090 --op get --connections 50 --pipeline 1 --requests 100000 [--host 127.0.0.1]
- *              [--keys 100000] [--value-bytes 100] [--sequential] [--seconds S] [--no-hello]
+ *              [--keys 100000] [--value-bytes 100] [--sequential] [--seconds S] [--no-hello] [--rate R]
  *
  * Keys are "key:" and 12 digits, below --keys, uniformly random, or 0, 1, 2 ... with --sequential (to load a node).
  * Values are JSON objects of --value-bytes bytes. One line of JSON goes to stdout:
  *   {"op":"get","connections":50,"pipeline":1,"requests":100000,"seconds":1.9,"perSecond":52631,"p50Ms":0.9,
  *    "p99Ms":1.4,"p999Ms":2.0,"maxMs":3.0,"errors":0,"absent":0}
- * Latency is from the send of a request to the end of its answer. `errors` counts error answers, `absent` Gets that
+ * Latency is from the send of a request to the end of its answer. With --rate, request k is due k / R seconds after the
+ * start, whether or not earlier ones were answered, and its latency counts from then, so that a stall of the server is
+ * seen by everything that was due during it; --pipeline then only bounds what is under way. `errors` counts error answers, `absent` Gets that
  * found nothing. Exit code 0, or 1 with a message on stderr. The wire is described in proto/README.md.
  */
 #include <arpa/inet.h>
@@ -63,6 +65,7 @@ static long keys = 100000, value_bytes = 100, requests = 100000;
 static long started, finished, error_answers, absent;
 static double seconds_limit;
 static uint64_t stop_at;
+static double rate;
 static char *value;
 static uint64_t random_state = 0x9e3779b97f4a7c15ull;
 
@@ -175,6 +178,26 @@ static void fill(struct connection *c, uint64_t now) {
   flush(c);
 }
 
+/* Open loop: gives what is due to the connections in turn, as far as they have room. */
+static void fill_due(struct connection *all, int connections, uint64_t begin) {
+  static int next;
+  uint64_t now = now_nanos();
+  uint64_t until = stop_at != 0 && now > stop_at ? stop_at : now;
+  long due = (long)((double)(until - begin) / 1e9 * rate);
+  if (due > requests) due = requests;
+  for (int full = 0; started < due && full < connections; next = (next + 1) % connections) {
+    struct connection *c = &all[next];
+    if (c->free_count == 0 || c->output_sent > 0) {
+      full++;
+      continue;
+    }
+    full = 0;
+    add_request(c, begin + (uint64_t)((double)started / rate * 1e9));
+  }
+  for (int i = 0; i < connections; i++)
+    if (all[i].output_length > 0) flush(&all[i]);
+}
+
 static void take_answer(struct connection *c, const uint8_t *at, const uint8_t *end, uint64_t now) {
   uint64_t id, length;
   errno = 0;
@@ -278,6 +301,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(flag, "--requests")) requests = atol(argv[i]);
     else if (!strcmp(flag, "--seconds")) seconds_limit = atof(argv[i]);
     else if (!strcmp(flag, "--keys")) keys = atol(argv[i]);
+    else if (!strcmp(flag, "--rate")) rate = atof(argv[i]);
     else if (!strcmp(flag, "--value-bytes")) value_bytes = atol(argv[i]);
     else fail("an unknown flag; the comment at the top of cairn-load.c lists them");
   }
@@ -313,18 +337,23 @@ int main(int argc, char **argv) {
 
   uint64_t begin = now_nanos();
   if (seconds_limit > 0) stop_at = begin + (uint64_t)(seconds_limit * 1e9);
-  for (int i = 0; i < connections; i++) fill(&all[i], now_nanos());
+  if (rate == 0)
+    for (int i = 0; i < connections; i++) fill(&all[i], begin);
   struct epoll_event events[256];
-  while (finished < started) {
-    int n = epoll_wait(poll, events, 256, 30000);
+  uint64_t heard = begin;
+  while (finished < started || (rate > 0 && started < requests && (stop_at == 0 || now_nanos() < stop_at))) {
+    int n = epoll_wait(poll, events, 256, rate > 0 ? 1 : 30000);
+    uint64_t now = now_nanos();
     errno = n == 0 ? 0 : errno;
-    if (n == 0) fail("no answer for 30 seconds");
+    if (n > 0) heard = now;
+    if (now - heard > 30000000000ull) fail("no answer for 30 seconds");
     for (int i = 0; i < n; i++) {
       struct connection *c = events[i].data.ptr;
       if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(c);
       flush(c);
-      fill(c, now_nanos());
+      if (rate == 0) fill(c, now_nanos());
     }
+    if (rate > 0) fill_due(all, connections, begin);
   }
   double seconds = (double)(now_nanos() - begin) / 1e9;
   printf("{\"op\":\"%s\",\"connections\":%d,\"pipeline\":%d,\"requests\":%ld,\"seconds\":%.3f,\"perSecond\":%.0f,"

@@ -89,7 +89,7 @@ async function manyGets(count: number, get: (i: number) => Promise<unknown>): Pr
 async function measureEngine(directory: string): Promise<Figures> {
   const executor = new PiscinaExecutor<EngineJobs>({
     workerUrl: new URL('../../workers/lsm-worker.js', import.meta.url),
-    threads: 1,
+    backgroundThreads: 1,
   });
   const engine = await Engine.open({
     directory,

@@ -12,6 +12,8 @@ export interface BinaryLoad {
   /** Requests under way on each connection. */
   readonly pipeline: number;
   readonly seconds?: number;
+  /** Open loop: so many requests a second are due whatever the answers do, and latency counts from when one was due. */
+  readonly ratePerSecond?: number;
   readonly requests?: number;
   readonly keys: number;
   /** Keys 0, 1, 2 ... instead of random ones. */
@@ -24,6 +26,7 @@ export interface BinaryLoadResult {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  readonly maxMs: number;
 }
 
 const source = path.join(root, 'bench/load/cairn-load.c');
@@ -44,6 +47,7 @@ export async function binaryLoad(load: BinaryLoad): Promise<BinaryLoadResult> {
     ...['--port', String(load.port), '--op', load.op, '--keys', String(load.keys)],
     ...['--connections', String(load.connections), '--pipeline', String(load.pipeline)],
     ...['--requests', String(load.requests ?? 1_000_000_000)],
+    ...(load.ratePerSecond === undefined ? [] : ['--rate', String(load.ratePerSecond)]),
     ...(load.seconds === undefined ? [] : ['--seconds', String(load.seconds)]),
     ...(load.sequential === true ? ['--sequential'] : []),
     ...(load.noHello === true ? ['--no-hello'] : []),

@@ -1,17 +1,14 @@
+import { binaryLoad, buildBinaryLoad } from '../runner/binary-load.js';
 import { startCairn, type CairnNode } from '../runner/cairn-node.js';
-import { preload } from '../runner/data-set.js';
-import { httpLoad } from '../runner/http-load.js';
-import { openLoopPuts } from '../runner/open-loop.js';
+import { KEY_COUNT } from '../runner/data-set.js';
 import type { Bench, Figure, Row } from '../runner/row.js';
 import { interleave, median, ratioFigure } from '../runner/statistics.js';
 
 const CONNECTIONS = 64;
+/** Bounds what is under way in the open loop; what is due beyond it waits, and its latency counts. */
+const OPEN_LOOP_PIPELINE = 64;
 /** So small that at half the maximum a memtable fills within a few seconds and the next flush is never far. */
 const BUSY_MEMTABLE_MB = 8;
-
-function portOf({ httpUrl }: CairnNode): number {
-  return Number(new URL(httpUrl).port);
-}
 
 /** Asks for one whole compaction after the other until told to stop. */
 function keepCompacting({ managementUrl }: CairnNode): { stop: () => Promise<number> } {
@@ -36,18 +33,29 @@ function keepCompacting({ managementUrl }: CairnNode): { stop: () => Promise<num
 }
 
 async function run({ folder, quick, rounds, seconds, say }: Bench): Promise<readonly Figure[]> {
+  buildBinaryLoad();
   const rest = await startCairn(`${folder}/rest`);
   const busy = await startCairn(`${folder}/busy`, [`--memtable-size-mb=${BUSY_MEMTABLE_MB}`]);
-  await preload(rest);
-  await preload(busy);
+  const puts = { op: 'put', connections: CONNECTIONS, keys: KEY_COUNT } as const;
+  for (const { clientPort } of [rest, busy]) {
+    await binaryLoad({ ...puts, port: clientPort, pipeline: 16, requests: KEY_COUNT, sequential: true });
+  }
   const maximum: number[] = [];
   for (let i = 0; i < (quick ? 1 : 3); i++)
-    maximum.push(await httpLoad('PUT', rest.httpUrl, CONNECTIONS, Math.min(seconds, 2)));
+    maximum.push(
+      (await binaryLoad({ ...puts, port: rest.clientPort, pipeline: 1, seconds: Math.min(seconds, 2) })).perSecond,
+    );
   const perSecond = Math.round(median(maximum) / 2);
   say(`fixed rate: ${perSecond.toLocaleString('en')} PUT/s, half of the maximum`);
   const duration = quick ? 1 : 15;
   const p99Us = async (node: CairnNode): Promise<number> => {
-    const result = await openLoopPuts(portOf(node), perSecond, duration);
+    const result = await binaryLoad({
+      ...puts,
+      port: node.clientPort,
+      pipeline: OPEN_LOOP_PIPELINE,
+      ratePerSecond: perSecond,
+      seconds: duration,
+    });
     say(`p50 ${result.p50Ms.toFixed(2)} ms, p99 ${result.p99Ms.toFixed(2)} ms, max ${result.maxMs.toFixed(1)} ms`);
     return result.p99Ms * 1000;
   };

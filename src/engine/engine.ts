@@ -85,7 +85,9 @@ export class Engine {
   readonly #flushes: FlushPipeline;
   readonly #compactor: Compactor;
   readonly #retry: Retry;
+  /** An Int32 each, read by workers. */
   readonly #flushesWaiting = new SharedArrayBuffer(4);
+  readonly #closing = new SharedArrayBuffer(4);
   readonly #row = new Uint8Array(MAX_ROW_KEY_BYTES);
   #failure: Error | null = null;
   #arenaJobs: Promise<void> = Promise.resolve();
@@ -161,9 +163,11 @@ export class Engine {
         levelBaseBytes: options.levelBaseSizeBytes ?? 4 * options.memtableSizeBytes,
         levelFactor: LEVEL_FACTOR,
       },
+      urgentLevel0Tables: this.#level0.slowTables,
       targetTableBytes: options.targetTableSizeBytes ?? DEFAULT_TARGET_TABLE_SIZE_BYTES,
       table,
       flushesWaiting,
+      closing: this.#closing,
       automatic: options.automaticCompaction ?? true,
       onError,
       onCorruption: (error) => {
@@ -378,7 +382,7 @@ export class Engine {
   async close(): Promise<void> {
     this.#retry.close();
     // A slice that is under way ends at its next row.
-    Atomics.add(new Int32Array(this.#flushesWaiting), 0, 1);
+    Atomics.store(new Int32Array(this.#closing), 0, 1);
     await this.settled();
     await this.#arenaJobs;
     await this.#store.closeAll();
@@ -416,7 +420,7 @@ export class Engine {
   }
 
   #prepareArena(buffer: SharedArrayBuffer, recycled: boolean): Promise<void> {
-    const job = this.#options.executor.run('prepareArena', { buffer, recycled }, 'background').then(() => {});
+    const job = this.#options.executor.run('prepareArena', { buffer, recycled }, 'urgent').then(() => {});
     this.#arenaJobs = job.catch(() => {});
     return job;
   }

@@ -6,8 +6,10 @@
 export type JobMap = Record<string, { input: unknown; output: unknown }>;
 
 export type JobPriority =
-  /** Something waits for it: a flush. Runs before every waiting background job. */
-  'urgent' | 'background';
+  /** Writers wait for it, soon or now: a flush. Runs beside the background jobs, never behind them. */
+  | 'urgent'
+  /** Takes what the processors have left. */
+  | 'background';
 
 export interface Executor<Jobs extends JobMap> {
   /** Rejects with the job's own error (code and message kept), or `unavailable` when its worker died. */
@@ -16,7 +18,5 @@ export interface Executor<Jobs extends JobMap> {
     input: Jobs[Name]['input'],
     priority: JobPriority,
   ): Promise<Jobs[Name]['output']>;
-  /** How many jobs can run at the same time. */
-  readonly concurrency: number;
   close(): Promise<void>;
 }

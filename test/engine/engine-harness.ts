@@ -10,9 +10,8 @@ import type { SyncDisk } from '../../src/ports/disk.js';
 import type { Executor, JobPriority } from '../../src/ports/executor.js';
 import { SimDisk } from '../sim/ports/sim-disk.js';
 
-/** Runs jobs in this thread, one at a time and in order of their priority, each in a microtask of its own. */
+/** Runs jobs in this thread, one at a time and in the order of their arrival, each in a microtask of its own. */
 export class InlineExecutor implements Executor<EngineJobs> {
-  readonly concurrency = 1;
   readonly started: string[] = [];
   /** Called before each job; what it throws is the job's error. */
   beforeJob: (name: string) => void = () => {};

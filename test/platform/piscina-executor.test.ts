@@ -10,7 +10,7 @@ after(() => Promise.all(executors.map((executor) => executor.close())));
 
 function newExecutor(): PiscinaExecutor<TestJobs> {
   const workerUrl = new URL('./executor-worker.js', import.meta.url);
-  const executor = new PiscinaExecutor<TestJobs>({ workerUrl, threads: 1 });
+  const executor = new PiscinaExecutor<TestJobs>({ workerUrl, backgroundThreads: 1 });
   executors.push(executor);
   return executor;
 }
@@ -19,23 +19,17 @@ test('a job runs in a worker and answers', async () => {
   assert.equal(await newExecutor().run('echo', 'hello', 'background'), 'hello');
 });
 
-test('without a number of threads there is at least one', () => {
-  const executor = new PiscinaExecutor<TestJobs>({ workerUrl: new URL('./executor-worker.js', import.meta.url) });
-  executors.push(executor);
-  assert.ok(executor.concurrency >= 1);
-});
-
-test('urgent jobs go before waiting background jobs, each in their order', async () => {
+test('an urgent job does not wait for background jobs, and these keep their order', async () => {
   const executor = newExecutor();
   const shared = new SharedArrayBuffer(64);
   const words = new Int32Array(shared);
-  const run = (number: number, priority: 'urgent' | 'background'): Promise<null> =>
-    executor.run('append', { shared, number }, priority);
-  const jobs = [run(1, 'background'), run(2, 'background'), run(3, 'background'), run(4, 'urgent'), run(5, 'urgent')];
+  const jobs = [1, 2, 3].map((number) => executor.run('append', { shared, number }, 'background'));
+  assert.equal(await executor.run('echo', 'beside them', 'urgent'), 'beside them');
+  assert.equal(words[1], 0);
   Atomics.store(words, 0, 1);
   Atomics.notify(words, 0);
   await Promise.all(jobs);
-  assert.deepEqual([...words.subarray(2, 7)], [1, 4, 5, 2, 3]);
+  assert.deepEqual([...words.subarray(2, 5)], [1, 2, 3]);
 });
 
 test("a job's error keeps its class, code and message", async () => {

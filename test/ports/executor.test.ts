@@ -25,8 +25,8 @@ executorConformance('the simulated executor', () => {
   };
 });
 
-function realExecutor(threads: number): PiscinaExecutor<ConformanceJobs> {
-  return new PiscinaExecutor({ workerUrl: new URL('./conformance-worker.js', import.meta.url), threads });
+function realExecutor(backgroundThreads: number): PiscinaExecutor<ConformanceJobs> {
+  return new PiscinaExecutor({ workerUrl: new URL('./conformance-worker.js', import.meta.url), backgroundThreads });
 }
 
 executorConformance('the real executor', () => {
@@ -51,24 +51,33 @@ test('LSM rule 16: the real executor reports a worker that died as unavailable, 
 
 type OneJob = { work: { input: number; output: number } };
 
-function oneWorker(work: (input: number) => number) {
+function oneWorker(work: (input: number) => number | Promise<number>) {
   const prng = new Prng(2);
   const scheduler = new Scheduler(prng);
-  const executor = new SimExecutor<OneJob>({ scheduler, prng, functions: { work }, concurrency: 1 });
+  const executor = new SimExecutor<OneJob>({ scheduler, prng, functions: { work } });
   return { scheduler, executor };
 }
 
-test('an urgent job runs before every waiting background job', async () => {
+test('an urgent job does not wait for background jobs, and each priority keeps its order', async () => {
+  let endFirst = (_output: number): void => {};
   const order: number[] = [];
-  const { scheduler, executor } = oneWorker((input) => order.push(input));
-  const jobs = [
-    executor.run('work', 1, 'background'),
-    executor.run('work', 2, 'background'),
-    executor.run('work', 3, 'background'),
-    executor.run('work', 4, 'urgent'),
-  ];
-  await scheduler.run(Promise.all(jobs));
-  assert.deepEqual(order, [1, 4, 2, 3]);
+  const { scheduler, executor } = oneWorker((input) => {
+    order.push(input);
+    return input > 1 ? input : new Promise<number>((resolve) => (endFirst = resolve));
+  });
+  const background = Promise.all([executor.run('work', 1, 'background'), executor.run('work', 2, 'background')]);
+  await scheduler.run(Promise.all([executor.run('work', 3, 'urgent'), executor.run('work', 4, 'urgent')]));
+  assert.deepEqual(
+    order.filter((input) => input !== 1),
+    [3, 4],
+  );
+  await scheduler.runUntil(() => order.includes(1));
+  endFirst(1);
+  await scheduler.run(background);
+  assert.deepEqual(
+    order.filter((input) => input !== 3 && input !== 4),
+    [1, 2],
+  );
 });
 
 test('LSM rule 16: a worker killed before, after or within a job is reported as unavailable', async () => {

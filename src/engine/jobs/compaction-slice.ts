@@ -32,8 +32,8 @@ export interface CompactionSliceInput {
   readonly liveReplicas: readonly number[];
   /** Tables below the output, by level. */
   readonly olderRows: readonly (readonly RowRange[])[];
-  /** Int32: above 0 while a flush waits for this worker. */
-  readonly flushesWaiting: SharedArrayBuffer;
+  /** An Int32 each: the slice ends early when one is above 0. */
+  readonly stopFlags: readonly SharedArrayBuffer[];
 }
 
 export interface CompactionSliceOutput {
@@ -47,7 +47,7 @@ export interface CompactionSliceOutput {
 
 /**
  * One slice of a compaction: merges rows behind `resumeAfter` into one table until it has its target size, the input ends, or
- * a flush waits. Slices share nothing but the resume row, so any worker runs the next one and a worker that dies costs
+ * it is told to stop. Slices share nothing but the resume row, so any worker runs the next one and a worker that dies costs
  * one table.
  *
  * DESIGN.md asks for slices of at most 4 MB so that a flush never waits behind a compaction. Fixed slices would end either
@@ -56,7 +56,7 @@ export interface CompactionSliceOutput {
  * The output is not synced here: that takes as long as the disk likes, and a flush would wait for it.
  */
 export function runCompactionSlice(disk: SyncDisk, input: CompactionSliceInput): CompactionSliceOutput {
-  const waiting = new Int32Array(input.flushesWaiting);
+  const stopFlags = input.stopFlags.map((buffer) => new Int32Array(buffer));
   const source = new SyncBlockSource(disk);
   let writer: TableWriter | null = null;
   try {
@@ -71,7 +71,7 @@ export function runCompactionSlice(disk: SyncDisk, input: CompactionSliceInput):
         liveReplicas: new Set(input.liveReplicas),
         olderRows: new OlderTables(input.olderRows),
         targetBytes: input.targetBytes,
-        shouldStop: () => Atomics.load(waiting, 0) > 0,
+        shouldStop: () => stopFlags.some((flag) => Atomics.load(flag, 0) > 0),
       },
     );
     const table = (writer as TableWriter | null)?.finish() ?? null;

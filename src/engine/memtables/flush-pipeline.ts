@@ -24,7 +24,7 @@ export interface FlushContext {
   readonly store: TableStore;
   readonly executor: Executor<EngineJobs>;
   readonly retry: Retry;
-  /** Int32: above 0 while a flush waits; compaction slices end early then. */
+  /** Int32: above 0 while a flush waits for its worker; an urgent compaction slice ends early then. */
   readonly flushesWaiting: SharedArrayBuffer;
   readonly table: Partial<TableOptions>;
   readonly onInstalled: (captured: CapturedState) => void;
@@ -115,16 +115,14 @@ export class FlushPipeline {
         floor: version.historyFloor,
         liveReplicas: [...version.liveReplicas],
       };
-      // With a second worker the flush runs beside the compaction.
-      const needsWorker = executor.concurrency === 1 ? 1 : 0;
-      Atomics.add(this.#waitingFlag, 0, needsWorker);
+      Atomics.add(this.#waitingFlag, 0, 1);
       try {
         return (await executor.run('flush', input, 'urgent')).table;
       } catch (error) {
         await store.remove(fileNumber).catch(() => {});
         throw error;
       } finally {
-        Atomics.sub(this.#waitingFlag, 0, needsWorker);
+        Atomics.sub(this.#waitingFlag, 0, 1);
       }
     });
   }

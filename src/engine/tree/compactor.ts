@@ -24,9 +24,14 @@ export interface CompactorContext {
   readonly retry: Retry;
   readonly tablesDirectory: string;
   readonly limits: CompactionLimits;
+  /** With this many tables in level 0 writers are slowed down, and compaction is urgent. */
+  readonly urgentLevel0Tables: number;
   readonly targetTableBytes: number;
   readonly table: Partial<TableOptions>;
+  /** An Int32: above 0 while a flush waits for the worker of urgent jobs. */
   readonly flushesWaiting: SharedArrayBuffer;
+  /** An Int32: above 0 when the engine closes. */
+  readonly closing: SharedArrayBuffer;
   /** False: nothing is compacted without `compactAll`. */
   readonly automatic: boolean;
   readonly onError: (error: unknown) => void;
@@ -198,12 +203,14 @@ export class Compactor {
   }
 
   #runSlice(base: SliceBase, resumeAfter: Uint8Array | null): Promise<CompactionSliceOutput> {
-    const { executor, retry, store, versions } = this.#context;
+    const { executor, retry, store, versions, urgentLevel0Tables, flushesWaiting, closing } = this.#context;
     return retry.run('compaction slice', async () => {
       const fileNumber = await versions.allocateFileNumber();
-      const input = { ...base, resumeAfter, fileNumber, path: store.path(fileNumber) };
+      const urgent = versions.current.version.levels[0]!.length >= urgentLevel0Tables;
+      const stopFlags = urgent ? [closing, flushesWaiting] : [closing];
+      const input = { ...base, resumeAfter, fileNumber, path: store.path(fileNumber), stopFlags };
       try {
-        return await executor.run('compactionSlice', input, 'background');
+        return await executor.run('compactionSlice', input, urgent ? 'urgent' : 'background');
       } catch (error) {
         await store.remove(fileNumber).catch(() => {});
         throw error;
@@ -212,7 +219,7 @@ export class Compactor {
   }
 
   #sliceBase(view: TreeView, compaction: Compaction): SliceBase {
-    const { store, table, targetTableBytes, flushesWaiting } = this.#context;
+    const { store, table, targetTableBytes } = this.#context;
     const { version } = view;
     const inputs = [...compaction.inputs, ...compaction.outputInputs];
     const smallest = inputs.map((table) => table.smallestRow).reduce((a, b) => (compareBytes(a, b) <= 0 ? a : b));
@@ -231,7 +238,6 @@ export class Compactor {
       floor: version.historyFloor,
       liveReplicas: [...version.liveReplicas],
       olderRows,
-      flushesWaiting,
     };
   }
 
@@ -276,4 +282,4 @@ export class Compactor {
   }
 }
 
-type SliceBase = Omit<CompactionSliceInput, 'resumeAfter' | 'fileNumber' | 'path'>;
+type SliceBase = Omit<CompactionSliceInput, 'resumeAfter' | 'fileNumber' | 'path' | 'stopFlags'>;

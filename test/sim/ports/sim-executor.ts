@@ -14,8 +14,8 @@ export interface SimExecutorOptions<Jobs extends JobMap> {
   readonly scheduler: Scheduler;
   readonly prng: Prng;
   readonly functions: JobFunctions<Jobs>;
-  /** How many jobs are under way at once; 2 unless told. */
-  readonly concurrency?: number;
+  /** How many background jobs are under way at once, beside one that is urgent; 1 unless told. */
+  readonly backgroundThreads?: number;
   /** The longest time between a job's start and its answer; 5 unless told. */
   readonly longestJobMs?: number;
   /** The probability that a job's worker dies before or after the job; 0 unless told. */
@@ -40,15 +40,19 @@ interface WaitingJob {
   readonly reject: (error: unknown) => void;
 }
 
+/** Jobs of one priority: those that wait, and how many may run at once. */
+interface Lane {
+  readonly waiting: WaitingJob[];
+  readonly threads: number;
+  busy: number;
+}
+
 /** Runs jobs one by one in this process, at times that the seed gives, as if workers did it. */
 export class SimExecutor<Jobs extends JobMap> implements Executor<Jobs> {
-  readonly concurrency: number;
   readonly #options: SimExecutorOptions<Jobs>;
   readonly #prng: Prng;
-  readonly #urgent: WaitingJob[] = [];
-  readonly #background: WaitingJob[] = [];
+  readonly #lanes: Readonly<Record<JobPriority, Lane>>;
   readonly #deaths: WorkerDeath[] = [];
-  #busy = 0;
   #ended = 0;
   #closed = false;
   #stopped = false;
@@ -57,8 +61,12 @@ export class SimExecutor<Jobs extends JobMap> implements Executor<Jobs> {
   constructor(options: SimExecutorOptions<Jobs>) {
     this.#options = options;
     this.#prng = options.prng.fork();
-    this.concurrency = options.concurrency ?? 2;
-    assert(this.concurrency >= 1, `the concurrency is at least 1, found ${this.concurrency}`);
+    const { backgroundThreads = 1 } = options;
+    assert(backgroundThreads >= 1, `expected at least 1 background thread, found ${backgroundThreads}`);
+    this.#lanes = {
+      urgent: { waiting: [], threads: 1, busy: 0 },
+      background: { waiting: [], threads: backgroundThreads, busy: 0 },
+    };
   }
 
   /** Jobs that ended, well or badly. */
@@ -82,8 +90,9 @@ export class SimExecutor<Jobs extends JobMap> implements Executor<Jobs> {
         resolve: resolve,
         reject,
       };
-      (priority === 'urgent' ? this.#urgent : this.#background).push(job);
-      this.#startNext();
+      const lane = this.#lanes[priority];
+      lane.waiting.push(job);
+      this.#startNext(lane);
     });
   }
 
@@ -101,25 +110,31 @@ export class SimExecutor<Jobs extends JobMap> implements Executor<Jobs> {
   close(): Promise<void> {
     if (this.#stopped) return never();
     this.#closed = true;
-    for (const job of [...this.#urgent.splice(0), ...this.#background.splice(0)]) {
-      job.reject(new CairnError('unavailable', `job ${job.name}: the executor was closed before it started`));
+    for (const { waiting } of Object.values(this.#lanes)) {
+      for (const job of waiting.splice(0)) {
+        job.reject(new CairnError('unavailable', `job ${job.name}: the executor was closed before it started`));
+      }
     }
-    if (this.#busy === 0) return Promise.resolve();
+    if (!this.#busy) return Promise.resolve();
     return new Promise((resolve) => void this.#whenIdle.push(resolve));
   }
 
-  #startNext(): void {
-    while (this.#busy < this.concurrency) {
-      const job = this.#urgent.shift() ?? this.#background.shift();
+  get #busy(): boolean {
+    return Object.values(this.#lanes).some((lane) => lane.busy > 0);
+  }
+
+  #startNext(lane: Lane): void {
+    while (lane.busy < lane.threads) {
+      const job = lane.waiting.shift();
       if (job === undefined) return;
-      this.#busy++;
+      lane.busy++;
       const { scheduler, longestJobMs = 5 } = this.#options;
       const totalMs = this.#prng.unit() * longestJobMs;
       const startMs = this.#prng.unit() * totalMs;
       scheduler.schedule(startMs, () => {
         if (this.#stopped) return;
         const answer = this.#perform(job);
-        scheduler.schedule(totalMs - startMs, () => void answer.then((settle) => this.#finish(settle)));
+        scheduler.schedule(totalMs - startMs, () => void answer.then((settle) => this.#finish(lane, settle)));
       });
     }
   }
@@ -144,13 +159,13 @@ export class SimExecutor<Jobs extends JobMap> implements Executor<Jobs> {
     }
   }
 
-  #finish(settle: () => void): void {
+  #finish(lane: Lane, settle: () => void): void {
     if (this.#stopped) return;
-    this.#busy--;
+    lane.busy--;
     this.#ended++;
     settle();
-    this.#startNext();
-    if (this.#busy > 0) return;
+    this.#startNext(lane);
+    if (this.#busy) return;
     for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 }
