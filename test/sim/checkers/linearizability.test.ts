@@ -481,7 +481,7 @@ test('keys are checked each by itself, and the message names the key', () => {
   const bad = ILLEGAL.get('a stale read')!.map((operation) => ({ ...operation, key: 'other' }));
   const violation = checkLinearizable([...LEGAL.get('a read during a write')!, ...bad]);
   assert.equal(violation?.key, 'other');
-  assert.match(violation!.message, /^other is not linearizable: the first 3 of 3 operations/);
+  assert.match(violation.message, /^other is not linearizable: the first 3 of 3 operations/);
 });
 
 test('a search that is cut short says so instead of giving a verdict', () => {
