@@ -367,6 +367,11 @@ export class Engine {
     if (failure !== null) throw failure;
   }
 
+  /** To be called now and then: writes a table again whose garbage can go, if there is nothing else to do. */
+  collectGarbage(): void {
+    this.#compactor.collectGarbage();
+  }
+
   /** When the flushes and compactions that are due now have ended. */
   async settled(): Promise<void> {
     await this.#flushes.idle();

@@ -118,6 +118,7 @@ class NodeWorld {
         targetTableSizeBytes: 8 * 1024,
         levelBaseSizeBytes: 24 * 1024,
         level0: { compactionTables: 2 },
+        garbageIntervalMs: 20,
       },
       disk,
       clock,

@@ -1,5 +1,6 @@
 import type { TableOptions } from '../../lsm/table/table-builder.js';
 import type { Compaction, CompactionLimits } from '../../lsm/compaction/picker.js';
+import { pickGarbage, type GarbageLimits } from '../../lsm/compaction/garbage.js';
 import { deadTables, pickCompaction, pickFromLevel, planRewrite } from '../../lsm/compaction/picker.js';
 import { rangesOf } from '../../lsm/compaction/older-rows.js';
 import { compareBytes } from '../../base/bytes.js';
@@ -10,10 +11,17 @@ import type { Disk } from '../../ports/disk.js';
 import type { Executor } from '../../ports/executor.js';
 import type { CompactionSliceInput, CompactionSliceOutput, InputTable } from '../jobs/compaction-slice.js';
 import type { EngineJobs } from '../jobs/jobs.js';
+import { REVISION_UNITS_PER_MS } from '../engine-options.js';
 import { EngineClosing, type Retry } from '../retry.js';
 import type { History } from './history.js';
 import type { OpenTable, TableStore } from './table-store.js';
 import type { TreeView, VersionSet } from './version-set.js';
+
+/**
+ * A quarter of a table for nothing is more than levels waste anyway. A day is how long what expired may lie in a cold table; it
+ * also bounds the copying: a table is written again at most once a day for it.
+ */
+const GARBAGE: GarbageLimits = { share: 0.25, age: 86_400_000 * REVISION_UNITS_PER_MS };
 
 export interface CompactorContext {
   readonly versions: VersionSet;
@@ -49,6 +57,7 @@ export class Compactor {
   #running: Promise<void> | null = null;
   #wanted = false;
   #fullWanted: (() => void)[] = [];
+  #garbageWanted = false;
   /** Set for good: after a failure nobody goes on. */
   #failure: Error | null = null;
   compactions = 0;
@@ -83,6 +92,13 @@ export class Compactor {
     const done = new Promise<void>((resolve) => void this.#fullWanted.push(resolve));
     this.wake();
     return done;
+  }
+
+  /** One compaction for garbage alone, if there is no other work and something is worth it. */
+  collectGarbage(): void {
+    if (!this.#context.automatic || this.running) return;
+    this.#garbageWanted = true;
+    this.wake();
   }
 
   async idle(): Promise<void> {
@@ -124,10 +140,20 @@ export class Compactor {
     const { versions, limits, retry } = this.#context;
     while (!retry.closing && this.#fullWanted.length === 0) {
       await this.#dropDeadTables();
-      const compaction = pickCompaction(versions.current.version, limits);
+      const compaction = pickCompaction(versions.current.version, limits) ?? this.#pickGarbage();
       if (compaction === null) return;
       await this.#compact(compaction);
     }
+  }
+
+  #pickGarbage(): Compaction | null {
+    const { versions, history, flushesWaiting } = this.#context;
+    if (!this.#garbageWanted) return null;
+    this.#garbageWanted = false;
+    if (Atomics.load(new Int32Array(flushesWaiting), 0) > 0) return null;
+    const { version, levels } = versions.current;
+    const readers = new Map(levels.flat().map(({ file, reader }) => [file.fileNumber, reader]));
+    return pickGarbage(version, (table) => readers.get(table.fileNumber)!.meta.properties, history.attainable, GARBAGE);
   }
 
   async #compactAll(): Promise<void> {

@@ -44,11 +44,16 @@ export class History {
     return pin;
   }
 
-  /** Moves the floor up to the history window's start, but not above the oldest pin; durable when it resolves. */
-  async advance(): Promise<Revision> {
+  /** Where `advance` would move the floor to. */
+  get attainable(): Revision {
     let target = this.#nowRevision() - this.#windowUnits;
     for (const pin of this.#pins) target = Math.min(target, pin.revision);
-    this.#announced = Math.max(this.#announced, Math.floor(target));
+    return Math.max(this.#announced, Math.floor(target));
+  }
+
+  /** Moves the floor up to the history window's start, but not above the oldest pin; durable when it resolves. */
+  async advance(): Promise<Revision> {
+    this.#announced = this.attainable;
     const floor = this.#announced;
     if (floor > this.#versions.current.version.historyFloor) {
       await this.#versions.commit((version) => ({ historyFloor: Math.max(version.historyFloor, floor) }));

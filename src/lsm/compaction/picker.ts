@@ -66,6 +66,11 @@ export function planRewrite(level: number, table: TableFile): Compaction {
   return { level, outputLevel: level, inputs: [table], outputInputs: [], trivialMove: false };
 }
 
+/** One table of a level below 0 goes a level down. */
+export function planDown(version: Version, level: number, table: TableFile): Compaction {
+  return planLevel(version, level, [table]);
+}
+
 /** Tables that hold only rows of dropped replicas: they can go without being read. */
 export function deadTables(version: Version): { level: number; table: TableFile }[] {
   const live = [...version.liveReplicas].sort((a, b) => a - b);
