@@ -1,0 +1,49 @@
+/**
+ * Bugs that tests plant to prove that a checker would see them (CORRECTNESS.md, "How it is shown"). Production never calls
+ * `plantMutations`, so every `mutated()` there is one comparison with null. A mutation stands beside the line that it
+ * breaks; its name begins with the folder.
+ */
+export const MUTATIONS = {
+  'raft-ack-before-durable': 'a follower acknowledges entries that its disk does not have yet',
+  'raft-vote-before-durable': 'a vote is answered before term and vote are durable',
+  'raft-leader-counts-unsynced': 'a leader counts its own entries before its disk has them',
+  'raft-durable-without-generation': 'a completed write counts for entries that were replaced since (ABA)',
+  'raft-commit-old-term': 'entries of earlier terms commit by counting',
+  'raft-truncate-on-short-append': 'an append that ends early cuts the log behind it',
+  'raft-commit-unmatched': 'a follower commits up to what the leader says instead of what matches',
+  'raft-vote-shorter-log': 'a vote goes to a candidate whose log is behind',
+  'raft-vote-twice': 'a second candidate of the same term gets a vote too',
+  'raft-vote-forgotten': 'a vote is not part of the hard state',
+  'raft-read-before-own-commit': 'ReadIndex answers before the first entry of the term has committed',
+  'raft-read-without-round': 'ReadIndex answers without hearing from a quorum',
+  'raft-read-any-ack': 'any heartbeat reply confirms every ReadIndex round',
+  'raft-joint-one-majority': 'in a joint configuration the majority of the new voters is enough',
+  'raft-learner-counts': 'learners count for commits and elections',
+  'raft-change-in-flight': 'a configuration change is taken while another one is in flight',
+  'raft-change-before-own-commit': 'a configuration change is taken before the first commit of the term',
+  'raft-leave-skipped': 'nobody leaves a joint configuration after a failover',
+  'raft-check-quorum-skipped': 'a leader that hears from no quorum goes on',
+  'raft-lease-ignored': 'voters answer candidates although they hear from a leader',
+  'raft-transfer-never-ends': 'a leader transfer has no time limit',
+  'raft-snapshot-goes-back': 'a snapshot behind the commit index replaces the log',
+  'raft-snapshot-drops-suffix': 'a snapshot that the log matches throws the suffix away',
+  'raft-apply-undurable': 'committed entries are applied before the local disk has them',
+  'raft-old-term-accepted': 'messages of an earlier term are taken as current',
+  'raft-repair-votes': 'a voter that lost acknowledged entries votes before it is repaired',
+  'raft-configuration-kept': 'a truncated configuration entry stays in force',
+  'raft-conflict-stuck': 'a rejected append is sent again unchanged',
+} as const satisfies Readonly<Record<string, string>>;
+
+export type Mutation = keyof typeof MUTATIONS;
+
+let planted: ReadonlySet<Mutation> | null = null;
+
+/** Is this bug planted? */
+export function mutated(name: Mutation): boolean {
+  return planted !== null && planted.has(name);
+}
+
+/** For tests: plants these bugs in the whole process and takes all others out. */
+export function plantMutations(names: readonly Mutation[]): void {
+  planted = names.length === 0 ? null : new Set(names);
+}
