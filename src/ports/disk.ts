@@ -72,6 +72,11 @@ export interface DiskFile {
 /** The codes that callers tell apart; any other system code is passed on as it came. */
 export type DiskErrorCode = 'ENOENT' | 'EEXIST' | 'EIO' | 'ENOSPC' | 'EMFILE' | 'EACCES' | (string & {});
 
+const EXPLANATIONS: Readonly<Record<string, string>> = {
+  EMFILE: ' (this process has as many files and connections open as it may: raise the limit, ulimit -n)',
+  ENFILE: ' (the system has as many files open as it may: raise the limit, fs.file-max)',
+};
+
 /** A failed file call. Its `code` is the system's; EIO and EMFILE never mean "not found". */
 export class DiskError extends Error {
   override readonly name = 'DiskError';
@@ -79,7 +84,7 @@ export class DiskError extends Error {
   readonly path: string;
 
   constructor(code: DiskErrorCode, operation: string, path: string, cause?: unknown) {
-    super(`${operation} ${path}: ${code}`, cause === undefined ? undefined : { cause });
+    super(`${operation} ${path}: ${code}${EXPLANATIONS[code] ?? ''}`, cause === undefined ? undefined : { cause });
     this.code = code;
     this.path = path;
   }

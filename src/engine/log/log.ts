@@ -294,7 +294,7 @@ export class Log {
     }
     this.#releasing = true;
     try {
-      await this.whenDurable(this.seal());
+      await this.#sealedDurable();
     } finally {
       this.#releasing = false;
     }
@@ -325,16 +325,25 @@ export class Log {
       this.#rejectStalled();
       if (this.#failure !== null) return;
       // Only after the others are durable: one write for both would let the empty one state less.
-      await this.whenDurable(this.seal());
+      await this.#sealedDurable();
       if (this.#recordAt < 0 && this.#open(0, true)) this.#clockBound = lastInstant();
-      const sequence = this.seal();
+      const last = this.#sealedDurable();
       this.#closing = true;
-      await this.whenDurable(sequence);
+      await last;
     } finally {
       this.#closing = true;
       await this.#spares.close();
       await this.#writer.stop();
     }
+  }
+
+  /**
+   * Seals and resolves when what has a record is durable. Not `whenDurable(seal())`: a clock bound that finds no room waits for a
+   * record that may never come, and space may only come when this has resolved.
+   */
+  #sealedDurable(): Promise<void> {
+    this.seal();
+    return this.whenDurable(this.#ring.published);
   }
 
   #reserve(bytes: number, urgent: boolean): number {

@@ -172,3 +172,64 @@ test('short writes and reads are looped (Log rule 13)', async () => {
   world.crash();
   assert.equal(world.start().entries.length, 10);
 });
+
+/** A log on a full disk, whose last segment has no room left even for a clock bound. */
+async function logWithoutRoom(seed: number): Promise<{ world: World; life: Life; last: number }> {
+  const world = new World(seed, { capacityBytes: 4 * 8192 - 1 });
+  const life = world.start();
+  await world.settle();
+  const next = await fillUntilRefused(world, life, 1);
+  for (let bound = 1; ; bound++) {
+    life.log.appendClockBound(1e6 + bound);
+    const sequence = life.log.seal();
+    await world.settle();
+    life.log.release(life.log.durableSequence);
+    if (life.log.durableSequence < sequence) break;
+    assert.ok(bound < 100, 'the last segment never fills');
+  }
+  return { world, life, last: next - 1 };
+}
+
+test('a log that has no room for the last clock bound closes nevertheless', async () => {
+  const { world, life, last } = await logWithoutRoom(20);
+  let isClosed = false;
+  const closed = life.log.close().then(() => void (isClosed = true));
+  await world.scheduler.runFor(5000);
+  assert.ok(isClosed, 'it waits for a record that never comes');
+  await closed;
+  world.kill();
+  const recovered = world.start();
+  assert.equal(recovered.entries.length, last);
+});
+
+test('Raft rule 16: a clock bound that has no room does not keep segments from being given back', async () => {
+  const { world, life, last } = await logWithoutRoom(21);
+  let given = 0;
+  void life.log.releaseBefore(() => last).then((count) => void (given = count));
+  await world.scheduler.runFor(5000);
+  assert.ok(given > 0, 'it waits for the space that it would give');
+  assert.equal(life.log.admission, 'open');
+});
+
+test('LSM rule 13: no file descriptor for the next segment ends the log with a message that says so; nothing is lost', async () => {
+  const world = new World(22);
+  const life = world.start();
+  await world.settle();
+  world.disk.inject({ operation: 'open', path: /\.spare$/, code: 'EMFILE' });
+  let acknowledged = 0;
+  for (let index = 1; life.failures.length === 0; index++) {
+    append(life.log, 1, index, 900);
+    const sequence = life.log.seal();
+    await world.settle();
+    if (life.durable() >= sequence) acknowledged = index;
+    life.log.release(life.log.durableSequence);
+    assert.ok(index < 40);
+  }
+  const [error] = life.failures;
+  assert.ok(error instanceof DiskError && error.code === 'EMFILE');
+  assert.match(error.message, /spare: EMFILE \(.*ulimit -n\)/);
+  assert.equal(life.log.admission, 'failed');
+  world.kill();
+  const recovered = indexes(world.start().entries);
+  assert.ok(acknowledged > 0 && recovered.length >= acknowledged, `${recovered.length} of ${acknowledged}`);
+});
