@@ -219,3 +219,18 @@ test('a directory that lacks its log, CURRENT, MANIFEST, a table or identity.jso
   }
   assert.equal((await call(agent, restarted.httpPort, 'GET', '/api/v1/kv/in-the-log')).status, 200);
 });
+
+test('the status shows --advertise-host, and --host where it is not given', async (t) => {
+  const agent = new Agent({ keepAlive: true });
+  afterwards(t, () => agent.destroy());
+  for (const [flags, shown] of [
+    [['--advertise-host', 'db1.example'], 'db1.example'],
+    [[], '127.0.0.1'],
+  ] as const) {
+    const server = await startServer(temporaryDirectory(t), [...SMALL, ...flags]);
+    afterwards(t, () => server.stop('SIGKILL'));
+    const answer = await call(agent, server.managementPort, 'GET', '/api/v1/cluster');
+    const [node] = member(answer.body, 'nodes') as { advertiseHost: string }[];
+    assert.equal(node!.advertiseHost, shown);
+  }
+});
