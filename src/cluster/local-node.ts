@@ -86,9 +86,11 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
   let host: GroupHost | null = null;
   let log: Log | null = null;
   let revisionClock: RevisionClock | null = null;
-  const releaseLog = (flushed: readonly GroupState[]): void => {
-    const indexes = new Map(flushed.map((state) => [state.replicaId, state.appliedIndex]));
-    log?.releaseBefore((_group, replicaId) => indexes.get(replicaId) ?? Infinity).catch(onFatal);
+  const releaseLog = (): void => {
+    if (log === null) return;
+    // What the manifest says, not what the flush captured: a replica that came later has its entries in the log alone.
+    const indexes = engine.flushedIndexes();
+    log.releaseBefore((_group, replicaId) => indexes.get(replicaId) ?? Infinity).catch(onFatal);
   };
   const engine = await Engine.open({
     ...options.tuning,

@@ -198,6 +198,19 @@ export class Engine {
     return this.#versions.current.version.groups;
   }
 
+  /**
+   * For each live replica the index up to which its entries are in tables, 0 for one that no flush has covered yet. A replica that
+   * is not in it was dropped.
+   */
+  flushedIndexes(): Map<number, number> {
+    const { groups, liveReplicas } = this.#versions.current.version;
+    const indexes = new Map([...liveReplicas].map((replicaId) => [replicaId, 0]));
+    for (const { replicaId, appliedIndex } of groups.values()) {
+      if (liveReplicas.has(replicaId)) indexes.set(replicaId, appliedIndex);
+    }
+    return indexes;
+  }
+
   /** A new replica for each group, with an id that no replica had before. */
   async createReplicas(groupIds: readonly number[]): Promise<number[]> {
     let replicaIds: number[] = [];
