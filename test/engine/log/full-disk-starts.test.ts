@@ -129,7 +129,7 @@ test('a first start without space for a whole segment is refused', () => {
 
 test('Log rules 1 to 3: a crash at any disk operation of starts on a full disk loses nothing, and the next start comes up', async () => {
   let crashes = 0;
-  for (let seed = 1; seed <= testSeeds(10); seed++) {
+  for (const seed of testSeeds(10)) {
     for (let point = 1; ; point++) {
       const { world, last } = await fullDisk(seed);
       fillDisk(world);

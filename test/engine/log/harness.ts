@@ -152,6 +152,8 @@ export function writeFile(disk: SimDisk, path: string, bytes: Uint8Array): void 
   disk.blocking.syncDirectory(DIRECTORY);
 }
 
-export function testSeeds(count: number): number {
-  return Number(process.env['CAIRN_TEST_SEEDS'] ?? count);
+/** So many seeds, or CAIRN_TEST_SEEDS, from CAIRN_TEST_FIRST_SEED or 1 on. */
+export function testSeeds(count: number): number[] {
+  const first = Number(process.env['CAIRN_TEST_FIRST_SEED'] ?? 1);
+  return Array.from({ length: Number(process.env['CAIRN_TEST_SEEDS'] ?? count) }, (_, i) => first + i);
 }

@@ -222,7 +222,7 @@ async function run(seed: number): Promise<void> {
 }
 
 test('Log rules 1 to 3: whatever a crash leaves, each durable record is recovered in order and nothing is invented', async () => {
-  for (let seed = 1; seed <= testSeeds(150); seed++) {
+  for (const seed of testSeeds(150)) {
     try {
       await run(seed);
     } catch (error) {
