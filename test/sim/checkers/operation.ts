@@ -40,14 +40,21 @@ export interface Operation {
   readonly returned: number;
 }
 
+const SHOWN_CHARACTERS = 24;
+
 export function describeOperation({ id, client, call, outcome, invoked, returned }: Operation): string {
   const end = returned === Infinity ? 'open' : String(returned);
   return `#${id} client ${client} ${describeCall(call)} -> ${describeOutcome(outcome)} [${invoked}, ${end}]`;
 }
 
+/** Of a value that a workload made long only its distinct begin. */
+function shorten(value: string): string {
+  return value.length <= SHOWN_CHARACTERS ? value : `${value.slice(0, SHOWN_CHARACTERS)}... (${value.length})`;
+}
+
 function describeCall(call: Call): string {
   if (call.kind === 'get') return 'get';
-  const what = call.kind === 'put' ? `put ${call.value}` : 'delete';
+  const what = call.kind === 'put' ? `put ${shorten(call.value)}` : 'delete';
   if (call.condition === null) return what;
   return call.condition.kind === 'revision'
     ? `${what} if @${call.condition.revision}`
@@ -63,7 +70,7 @@ function describeOutcome(outcome: Outcome): string {
     case 'conflict':
       return outcome.revision === 0 ? 'conflict, absent' : `conflict, @${outcome.revision}`;
     case 'found':
-      return `${outcome.value} @${outcome.revision}`;
+      return `${shorten(outcome.value)} @${outcome.revision}`;
     default:
       return outcome.kind;
   }

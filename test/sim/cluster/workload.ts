@@ -1,0 +1,190 @@
+import type { Prng } from '../../../src/base/prng.js';
+import type { FinalValue } from '../checkers/durability.js';
+import type { Call, Condition, Outcome } from '../checkers/operation.js';
+import { compareKeys } from '../checkers/scan.js';
+import type { ClientHistory } from './client-history.js';
+import type { ClusterClient, ScanRange } from './cluster-client.js';
+import type { Reached } from './reached.js';
+import type { CallKind, WorkloadShape } from './swarm.js';
+
+export interface WorkloadOptions {
+  readonly prng: Prng;
+  readonly shape: WorkloadShape;
+  readonly history: ClientHistory;
+  readonly reached: Reached;
+  readonly sleep: (durationMs: number) => Promise<void>;
+}
+
+/** Revisions that may be named again are remembered up to this many. */
+const REMEMBERED_REVISIONS = 50;
+
+/** Clients that read and write the same few keys at once, each one call at a time. */
+export class Workload {
+  readonly #options: WorkloadOptions;
+  readonly #keys: readonly string[];
+  readonly #calls: readonly CallKind[];
+  /** What some client saw last of a key: 0 for absent. */
+  readonly #seen = new Map<string, number>();
+  readonly #revisions: number[] = [];
+  #nextValue = 1;
+  #isStopped = false;
+
+  constructor(options: WorkloadOptions) {
+    this.#options = options;
+    this.#keys = Array.from({ length: options.shape.keys }, (_, i) => anyKeyName(i)).sort(compareKeys);
+    this.#calls = [...options.shape.calls].flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind));
+  }
+
+  get keys(): readonly string[] {
+    return this.#keys;
+  }
+
+  /** Clients begin no more calls. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** One client's life; `number` tells clients apart. Ends after `stop`, or after this many calls. */
+  async run(number: number, client: ClusterClient, calls = Infinity): Promise<void> {
+    const { prng, shape, sleep } = this.#options;
+    for (let i = 0; i < calls && !this.#isStopped; i++) {
+      await this.#step(number, client, prng.pick(this.#calls));
+      if (shape.longestPauseMs > 0) await sleep(prng.unit() * shape.longestPauseMs);
+    }
+  }
+
+  /** Reads every key until all are known, once the cluster is healed; undefined when `attempts` rounds are not enough. */
+  async readAll(client: ClusterClient, attempts: number): Promise<Map<string, FinalValue | null> | undefined> {
+    const final = new Map<string, FinalValue | null>();
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      for (const key of this.#keys) {
+        if (final.has(key)) continue;
+        const outcome = await this.#call(0, key, { kind: 'get' }, () => client.get(key));
+        if (outcome.kind === 'found') final.set(key, { value: outcome.value, revision: outcome.revision });
+        if (outcome.kind === 'absent') final.set(key, null);
+      }
+      if (final.size === this.#keys.length) return final;
+      await this.#options.sleep(200);
+    }
+    return undefined;
+  }
+
+  async #step(number: number, client: ClusterClient, kind: CallKind): Promise<void> {
+    const key = this.#anyKey();
+    switch (kind) {
+      case 'get':
+        return void (await this.#call(number, key, { kind: 'get' }, () => client.get(key)));
+      case 'put':
+        return this.#put(number, client, key, null);
+      case 'conditional-put':
+        return this.#put(number, client, key, this.#anyCondition(key));
+      case 'delete':
+        return this.#delete(number, client, key, null);
+      case 'conditional-delete':
+        return this.#delete(number, client, key, this.#anyCondition(key));
+      case 'batch':
+        return this.#batch(number, client);
+      case 'scan':
+        return this.#scan(number, client, null);
+      case 'past-scan': {
+        const { prng } = this.#options;
+        return this.#scan(number, client, this.#revisions.length === 0 ? null : prng.pick(this.#revisions));
+      }
+    }
+  }
+
+  async #put(number: number, client: ClusterClient, key: string, condition: Condition | null): Promise<void> {
+    const value = this.#newValue();
+    await this.#call(number, key, { kind: 'put', value, condition }, () => client.put(key, value, condition));
+  }
+
+  async #delete(number: number, client: ClusterClient, key: string, condition: Condition | null): Promise<void> {
+    await this.#call(number, key, { kind: 'delete', condition }, () => client.delete(key, condition));
+  }
+
+  /** Each entry is an operation of its own key; those of one batch have the same bounds. */
+  async #batch(number: number, client: ClusterClient): Promise<void> {
+    const { prng, shape, history } = this.#options;
+    const keys = new Set(Array.from({ length: prng.between(1, shape.longestBatch) }, () => this.#anyKey()));
+    const entries = [...keys].map((key) => ({ key, value: this.#newValue() }));
+    const started = entries.map(({ key, value }) =>
+      history.begin(number, key, { kind: 'put', value, condition: null }),
+    );
+    const outcomes = await client.batch(entries);
+    started.forEach((each, i) => {
+      const outcome = outcomes[i] ?? { kind: 'unknown' };
+      history.finish(each, outcome);
+      this.#learn(each.subject.key, { kind: 'put', value: '', condition: null }, outcome);
+    });
+    this.#options.reached.count('batches');
+  }
+
+  async #scan(number: number, client: ClusterClient, at: number | null): Promise<void> {
+    const { prng, history, reached } = this.#options;
+    const [a, b] = [this.#anyKey(), this.#anyKey()].sort(compareKeys) as [string, string];
+    const [startKey, endKey] = prng.chance(0.6) ? ['', null] : [a, prng.pick([null, b === a ? null : b])];
+    const range: ScanRange = { startKey, endKey, at, pageLimit: prng.pick([1, 3, 100]) };
+    const started = history.beginScan(number, range);
+    const outcome = await client.scan(range);
+    history.finishScan(started, outcome);
+    reached.count(outcome.kind === 'failed' ? 'scans failed' : at === null ? 'scans' : 'scans of the past');
+    if (outcome.kind === 'snapshot') this.#remember(outcome.at);
+  }
+
+  async #call(number: number, key: string, call: Call, ask: () => Promise<Outcome>): Promise<Outcome> {
+    const started = this.#options.history.begin(number, key, call);
+    const outcome = await ask();
+    this.#options.history.finish(started, outcome);
+    this.#learn(key, call, outcome);
+    return outcome;
+  }
+
+  #learn(key: string, call: Call, outcome: Outcome): void {
+    this.#options.reached.count(`${call.kind} ${outcome.kind}`);
+    if (outcome.kind === 'absent' || outcome.kind === 'nothing' || outcome.kind === 'deleted') this.#seen.set(key, 0);
+    else if ('revision' in outcome) this.#seen.set(key, outcome.revision);
+    if ('revision' in outcome && outcome.revision > 0) this.#remember(outcome.revision);
+  }
+
+  #remember(revision: number): void {
+    this.#revisions.push(revision);
+    if (this.#revisions.length > REMEMBERED_REVISIONS) this.#revisions.splice(this.#options.prng.below(10), 1);
+  }
+
+  #newValue(): string {
+    const { prng, shape } = this.#options;
+    const padding = shape.longestValueBytes > 0 && prng.chance(0.5) ? prng.below(shape.longestValueBytes) : 0;
+    return `v${this.#nextValue++}${'.'.repeat(padding)}`;
+  }
+
+  #anyKey(): string {
+    const { prng, shape } = this.#options;
+    return prng.chance(shape.hotShare) ? this.#keys[0]! : prng.pick(this.#keys);
+  }
+
+  /** Mostly one that holds if nobody else came in between. */
+  #anyCondition(key: string): Condition {
+    const { prng } = this.#options;
+    const seen = this.#seen.get(key) ?? 0;
+    if (prng.chance(0.1)) return { kind: 'present' };
+    if (prng.chance(0.1) && this.#revisions.length > 0)
+      return { kind: 'revision', revision: prng.pick(this.#revisions) };
+    return seen === 0 ? { kind: 'absent' } : { kind: 'revision', revision: seen };
+  }
+}
+
+/** Some share a partition by their placement key; some compare otherwise by bytes than by UTF-16. */
+function anyKeyName(i: number): string {
+  switch (i % 5) {
+    case 0:
+      return `key:${i}`;
+    case 1:
+      return `order:{7}:${i}`;
+    case 2:
+      return `order:{7}:${i}:line`;
+    case 3:
+      return `\u{ff5e}${i}`;
+    default:
+      return `\u{1f600}${i}`;
+  }
+}
