@@ -142,9 +142,9 @@ export class Follower implements Role {
   onSnapshot(snapshot: SnapshotMeta): void {
     const core = this.#core;
     const { index, term } = snapshot;
-    this.#answerDue = true;
     if (index <= core.commit && !mutated('raft-snapshot-goes-back')) {
       core.snapshotVerdicts.push({ snapshot, verdict: 'stale' });
+      if (core.commit <= core.durability.lastIndex) this.#answerDue = true;
       return;
     }
     const has = core.log.term(index) === term && !mutated('raft-snapshot-drops-suffix');
@@ -152,6 +152,8 @@ export class Follower implements Role {
     else core.install(snapshot);
     core.snapshotVerdicts.push({ snapshot, verdict: has ? 'log_has_it' : 'install' });
     this.#matched = has ? Math.max(this.#matched, index) : index;
+    // A snapshot that is being installed is acknowledged when it is durable.
+    if (index <= core.durability.lastIndex) this.#answerDue = true;
   }
 
   /** Up to here this disk holds the leader's log. */

@@ -268,6 +268,7 @@ export class Leader implements Role {
       this.#heartbeatDue = true;
       this.#core.changed = true;
     }
+    this.replicator.tick();
     if (this.#transferee !== NO_MEMBER) this.#transferTick();
     if (++this.#ticksSinceQuorum >= options.electionTicks) this.#checkQuorum();
   }

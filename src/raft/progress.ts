@@ -27,6 +27,8 @@ export class Progress {
   paused = false;
   /** Heard from since the last check of the quorum. */
   active = false;
+  /** In `snapshot`: the stream has ended; what came of it must show within so many ticks. 0: it has not. */
+  retryTicks = 0;
   /** Its revision clock in its last answer; 0: not heard of in this term. */
   clock = 0;
   /** The newest ReadIndex round that it acknowledged. */
@@ -69,6 +71,7 @@ export class Progress {
   becomeSnapshot(): void {
     this.state = 'snapshot';
     this.paused = false;
+    this.retryTicks = 0;
     this.#clearWindow();
   }
 

@@ -147,7 +147,10 @@ export class Raft implements Transitions {
     if (this.#role.name === 'leader') this.#role.replicator.unreachable(id);
   }
 
-  /** The snapshot asked for in `snapshotsTo` was received by the member's host, or failed: either way the core looks again. */
+  /**
+   * The stream of a snapshot asked for in `snapshotsTo` has ended, well or not. If the member shows no progress within an election
+   * timeout, another one is asked for.
+   */
   reportSnapshot(id: MemberId): void {
     this.#core.changed = true;
     if (this.#role.name === 'leader') this.#role.replicator.snapshotReported(id);

@@ -128,8 +128,8 @@ export class Replicator {
 
   rejected(progress: Progress, { rejectedIndex, hintIndex, hintTerm, lost }: AppendReject): void {
     const { log } = this.#core;
-    // Where both logs have the hint's term at most.
-    const hint = log.highestAtOrBelow(hintIndex, hintTerm);
+    // Where both logs have the hint's term at most; or below this log's base.
+    const hint = Math.min(hintIndex, log.highestAtOrBelow(hintIndex, hintTerm));
     if (lost && hint < progress.match) {
       // Raft rule 15: it no longer holds what it acknowledged, so that must not count for what is not committed yet.
       progress.match = hint;
@@ -155,12 +155,17 @@ export class Replicator {
     if (progress?.state === 'replicate') progress.becomeProbe(progress.match + 1);
   }
 
-  /** A snapshot was received by the member, or was not. */
+  /** A snapshot has arrived or failed. The member's next answer says which; if none does within a while, look again. */
   snapshotReported(id: MemberId): void {
     const progress = this.members.get(id);
-    if (progress?.state !== 'snapshot') return;
-    progress.becomeProbe(progress.match + 1);
-    // Until it says what it has now; after a failure the next attempt waits for a sign of life too.
-    progress.paused = true;
+    if (progress?.state === 'snapshot') progress.retryTicks = this.#core.options.electionTicks;
+  }
+
+  tick(): void {
+    for (const progress of this.members.values()) {
+      if (progress.state !== 'snapshot' || progress.retryTicks === 0 || --progress.retryTicks > 0) continue;
+      progress.becomeProbe(progress.match + 1);
+      this.#core.changed = true;
+    }
   }
 }

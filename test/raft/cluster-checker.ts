@@ -34,8 +34,12 @@ export class ClusterChecker {
       const before = this.#commits.get(host.id) ?? 0;
       assert.ok(raft.commitIndex >= before, `member ${host.id}: the commit index went back`);
       if (raft.commitIndex === before) continue;
-      const first = Math.max(before, raft.appliedIndex, raft.baseIndex) + 1;
-      for (let i = first; i <= raft.commitIndex; i++) this.#commit(host, raft.entry(i));
+      for (let i = Math.max(before, raft.baseIndex) + 1; i <= raft.commitIndex; i++) {
+        // What is applied is on the disk, and may be gone from memory.
+        const entry = i <= raft.appliedIndex ? host.disk.log[i - host.disk.base.index - 1] : raft.entry(i);
+        assert.ok(entry?.index === i, `entry ${i} is found`);
+        this.#commit(host, entry);
+      }
       this.#commits.set(host.id, raft.commitIndex);
     }
   }

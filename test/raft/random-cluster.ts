@@ -4,6 +4,7 @@ import { initialConfiguration, type ConfigChange } from '../../src/raft/configur
 import type { MemberId } from '../../src/raft/entry.js';
 import type { Message } from '../../src/raft/message.js';
 import type { RaftOptions } from '../../src/raft/options.js';
+import type { Ready } from '../../src/raft/ready.js';
 import { ClusterChecker } from './cluster-checker.js';
 import { MemoryHost, newDisk, type HostEvents, type MachineState } from './memory-host.js';
 
@@ -54,6 +55,8 @@ export class RandomCluster {
   readonly #reorderChance: number;
   readonly #lazyChance: number;
   #network: InFlight[] = [];
+  /** Who waits for a member to install its snapshot. */
+  readonly #streams = new Map<MemberId, MemberId[]>();
   #turn = 1;
   #nextReadToken = 1;
   #proposals = 0;
@@ -178,8 +181,7 @@ export class RandomCluster {
     switch (name) {
       case 'persist':
         if (host.writes.length > 0) {
-          if (host.writes[0]!.request.snapshot !== null) this.#count('snapshot installed');
-          host.persistNext();
+          this.#persist(host);
         }
         break;
       case 'tick':
@@ -192,7 +194,7 @@ export class RandomCluster {
         this.#read(this.#prng.chance(0.5) ? (this.#leader() ?? host) : host);
         break;
       case 'crash':
-        host.crash();
+        this.#crash(host);
         this.#count('crash');
         break;
       case 'config':
@@ -221,6 +223,24 @@ export class RandomCluster {
     }
   }
 
+  #persist(host: MemoryHost): void {
+    const installs = host.writes[0]!.request.snapshot !== null;
+    host.persistNext();
+    if (!installs) return;
+    this.#count('snapshot installed');
+    this.#endStreams(host);
+  }
+
+  #crash(host: MemoryHost): void {
+    host.crash();
+    this.#endStreams(host);
+  }
+
+  #endStreams(host: MemoryHost): void {
+    for (const from of this.#streams.get(host.id) ?? []) this.#reportSnapshot(from, host.id);
+    this.#streams.delete(host.id);
+  }
+
   #tick(host: MemoryHost): void {
     host.clock += this.#prng.below(3);
     host.raft.tick();
@@ -245,6 +265,7 @@ export class RandomCluster {
   }
 
   #changeMembers(host: MemoryHost): void {
+    if (this.#repairing) return;
     const { raft } = host;
     const { configuration } = raft;
     const voters = configuration.members.filter(({ incoming }) => incoming === 'voter').map(({ id }) => id);
@@ -270,19 +291,23 @@ export class RandomCluster {
 
   /** Entries that were durable, and may have been acknowledged, can't be read any more. Never on two replicas at a time. */
   #loseTail(host: MemoryHost): void {
-    if ([...this.#hosts.values()].some(({ disk }) => disk.repairIndex > 0)) return;
-    const { configuration } = host.raft;
-    const enough = configuration.joint
-      ? Math.min(configuration.voters.length, configuration.outgoingVoters.length)
-      : configuration.voters.length;
     const { disk } = host;
     const last = disk.log.at(-1)?.index ?? 0;
-    if (enough < 3 || last <= disk.machine.index) return;
-    host.crash();
+    if (this.#repairing || last <= disk.machine.index) return;
+    // Else the rest may be too few to go on without it.
+    for (const { raft } of this.#hosts.values()) {
+      const { voters, outgoingVoters, joint, members } = raft.configuration;
+      if (members.length > 0 && (voters.length < 3 || (joint && outgoingVoters.length < 3))) return;
+    }
+    this.#crash(host);
     const keep = this.#prng.between(disk.machine.index, last - 1);
     disk.log = disk.log.filter(({ index }) => index <= keep);
     disk.repairIndex = last;
     this.#count('lost tail');
+  }
+
+  get #repairing(): boolean {
+    return [...this.#hosts.values()].some(({ disk }) => disk.repairIndex > 0);
   }
 
   #partition(): void {
@@ -301,7 +326,7 @@ export class RandomCluster {
     }
   }
 
-  #collect(host: MemoryHost): void {
+  #collect(host: MemoryHost): Ready['snapshotVerdicts'] {
     const ready = host.collect();
     this.#turn++;
     if (ready.softState?.role === 'leader') this.#count('election');
@@ -314,6 +339,7 @@ export class RandomCluster {
       this.#post({ message, data: null });
     }
     for (const member of host.snapshotsTo.splice(0)) this.#stream(host, member);
+    return ready.snapshotVerdicts;
   }
 
   #stream(host: MemoryHost, member: MemberId): void {
@@ -338,11 +364,21 @@ export class RandomCluster {
 
   #post(item: InFlight): void {
     if (!this.#calm) {
-      if (this.#prng.chance(this.#dropChance)) return;
       if (this.#prng.chance(this.#repeatChance)) this.#network.push(item);
-      if (this.#network.length > MAX_IN_FLIGHT) this.#network.splice(this.#prng.below(this.#network.length), 1);
+      if (this.#network.length > MAX_IN_FLIGHT) {
+        this.#lose(this.#network.splice(this.#prng.below(this.#network.length), 1)[0]!);
+      }
+      if (this.#prng.chance(this.#dropChance)) {
+        this.#lose(item);
+        return;
+      }
     }
     this.#network.push(item);
+  }
+
+  /** Whoever streams a snapshot notices that the stream broke. */
+  #lose({ message }: InFlight): void {
+    if (message.type === 'snapshot') this.#reportSnapshot(message.from, message.to);
   }
 
   #deliver(): void {
@@ -351,13 +387,14 @@ export class RandomCluster {
     const { message, data } = this.#network.splice(at, 1)[0]!;
     const target = this.#hosts.get(message.to);
     if (target === undefined || !target.alive || this.#blocked.has(`${message.from}>${message.to}`)) {
-      if (message.type === 'snapshot') this.#reportSnapshot(message.from, message.to);
+      this.#lose({ message, data });
       return;
     }
     if (message.type === 'snapshot') {
       target.receive(message, data!);
-      this.#collect(target);
-      this.#reportSnapshot(message.from, message.to);
+      const verdicts = this.#collect(target);
+      if (verdicts.every(({ verdict }) => verdict !== 'install')) this.#reportSnapshot(message.from, message.to);
+      else this.#streams.set(target.id, [...(this.#streams.get(target.id) ?? []), message.from]);
     } else target.raft.step(message);
     if (!this.#prng.chance(this.#lazyChance)) this.#collect(target);
   }
@@ -378,15 +415,15 @@ export class RandomCluster {
     }
     let proposed: { index: number; term: number } | null = null;
     for (let round = 0; round < 300; round++) {
-      for (const host of this.#hosts.values()) host.raft.tick();
-      this.#settle();
-      this.#checker.check();
+      this.#calmRound();
       const leader = this.#leader();
       if (leader === undefined) continue;
       if (proposed === null || leader.raft.term !== proposed.term) {
         const entry = leader.propose(new TextEncoder().encode('healed'));
         proposed = typeof entry === 'string' ? null : entry;
       } else if (this.#isWhole(leader, proposed.index)) {
+        // Members that were removed give up on their reads in time.
+        for (let i = 0; i < 20; i++) this.#calmRound();
         this.#checker.checkLogs();
         this.#checker.allReadsAnswered();
         return;
@@ -395,11 +432,17 @@ export class RandomCluster {
     assert.fail(`no progress after the faults ended: ${this.describe()}`);
   }
 
+  #calmRound(): void {
+    for (const host of this.#hosts.values()) host.raft.tick();
+    this.#settle();
+    this.#checker.check();
+  }
+
   #settle(): void {
     for (let i = 0; i < 20; i++) {
       for (const host of this.#hosts.values()) {
         this.#collect(host);
-        while (host.writes.length > 0) host.persistNext();
+        while (host.writes.length > 0) this.#persist(host);
         this.#checker.check();
         this.#collect(host);
       }
