@@ -141,6 +141,13 @@ class Model {
     }
   }
 
+  /** What a clean end leaves in place of the bound. */
+  lowerBound(): number {
+    this.#bound = this.#safeBound = this.prng.between(0, this.#bound);
+    this.#boundSequences = [];
+    return this.#bound;
+  }
+
   /** Flushes a part of what is acknowledged, then gives segments back. */
   giveBack(life: Life): void {
     this.flushed = this.prng.between(this.flushed, Math.max(this.flushed, this.acknowledged));
@@ -214,9 +221,16 @@ async function run(seed: number): Promise<void> {
   const last = start(model, (sequence) => model.durable(sequence));
   model.append(last);
   model.seal(last);
-  await world.close(last);
+  await world.scheduler.run(last.log.close(() => model.lowerBound()));
   reached.cleanEnd++;
   assert.equal(model.acknowledged, model.entries.length, 'a clean end leaves nothing unacknowledged');
+  last.clock.stop();
+  world.crash();
+  const next = start(model, (sequence) => model.durable(sequence));
+  model.append(next);
+  model.seal(next);
+  await world.scheduler.runFor(model.prng.unit() * 3);
+  next.clock.stop();
   world.crash();
   start(model, () => undefined);
 }
