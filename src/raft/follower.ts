@@ -142,12 +142,13 @@ export class Follower implements Role {
   onSnapshot(snapshot: SnapshotMeta): void {
     const core = this.#core;
     const { index, term } = snapshot;
-    if (index <= core.commit && !mutated('raft-snapshot-goes-back')) {
+    const back = mutated('raft-snapshot-goes-back') && index > 0;
+    if (index <= core.commit && !back) {
       core.snapshotVerdicts.push({ snapshot, verdict: 'stale' });
       if (core.commit <= core.durability.lastIndex) this.#answerDue = true;
       return;
     }
-    const has = core.log.term(index) === term && !mutated('raft-snapshot-drops-suffix');
+    const has = core.log.term(index) === term && !mutated('raft-snapshot-drops-suffix') && !back;
     if (has) core.commitTo(index);
     else core.install(snapshot);
     core.snapshotVerdicts.push({ snapshot, verdict: has ? 'log_has_it' : 'install' });

@@ -171,7 +171,8 @@ export class Leader implements Role {
     const firstId = term * MEMBERS_PER_TERM + this.#membersAdded + 1;
     const count = change.addLearners?.length ?? 0;
     if (this.#membersAdded + count >= MEMBERS_PER_TERM) return 'invalid_change';
-    const next = changedConfiguration(configuration, change, firstId);
+    const joined = configuration.joint && mutated('raft-change-in-flight');
+    const next = changedConfiguration(joined ? leftConfiguration(configuration) : configuration, change, firstId);
     if (next === null) return 'invalid_change';
     if (!(change.promote ?? []).every((id) => this.isCaughtUp(id))) return 'not_caught_up';
     this.#membersAdded += count;

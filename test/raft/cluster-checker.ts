@@ -18,6 +18,15 @@ export class ClusterChecker {
   readonly #votes = new Map<string, MemberId>();
   /** By token: who asked, and the highest index that was committed when it did. */
   readonly #reads = new Map<number, { readonly member: MemberId; readonly least: number }>();
+  /** By member: how often it ticked, and when it was last reached by others and by its leader. */
+  readonly #ticks = new Map<MemberId, number>();
+  readonly #heard = new Map<MemberId, Map<MemberId, number>>();
+  readonly #configurations = new Map<MemberId, number>();
+  readonly #heardLeader = new Map<MemberId, number>();
+  /** By voter, candidate and term: whether the voter heard from its leader whenever it was asked. */
+  readonly #loyal = new Map<string, boolean>();
+  readonly #transfers = new Map<MemberId, { readonly to: MemberId; readonly term: number; readonly since: number }>();
+  #electionTicks = Infinity;
   #highestCommit = 0;
   #confirmedClock = 0;
 
@@ -85,6 +94,48 @@ export class ClusterChecker {
     );
   }
 
+  /** Raft rules 9 and 19: a leader that hears no quorum makes room in time, and a transfer ends in time. */
+  ticked({ id, raft }: MemoryHost, electionTicks: number): void {
+    this.#electionTicks = electionTicks;
+    const now = (this.#ticks.get(id) ?? 0) + 1;
+    this.#ticks.set(id, now);
+    if (raft.role !== 'leader') {
+      this.#transfers.delete(id);
+      this.#heard.delete(id);
+      return;
+    }
+    const to = raft.transferee;
+    const transfer = this.#transfers.get(id);
+    if (to === 0) this.#transfers.delete(id);
+    else if (transfer?.to !== to || transfer.term !== raft.term) {
+      this.#transfers.set(id, { to, term: raft.term, since: now });
+    } else assert.ok(now - transfer.since <= electionTicks, `the transfer from ${id} to ${to} ends`);
+    let heard = this.#heard.get(id);
+    if (heard === undefined) this.#heard.set(id, (heard = new Map([[0, now]])));
+    // Another quorum has as much time again.
+    if (this.#configurations.get(id) !== raft.configurationIndex) heard.set(0, now);
+    this.#configurations.set(id, raft.configurationIndex);
+    if (now - heard.get(0)! <= 2 * electionTicks) return;
+    const { voters, outgoingVoters } = raft.configuration;
+    for (const half of [voters, outgoingVoters]) {
+      const near = half.filter((member) => member === id || now - (heard.get(member) ?? 0) <= 2 * electionTicks);
+      assert.ok(half.length === 0 || near.length * 2 > half.length, `leader ${id} hears from a quorum`);
+    }
+  }
+
+  delivered({ id, raft }: MemoryHost, message: Message): void {
+    const { type, from, term } = message;
+    const now = this.#ticks.get(id) ?? 0;
+    if (type === 'vote') {
+      const key = `${id} ${from} ${term}`;
+      const silence = now - (this.#heardLeader.get(id) ?? -Infinity);
+      const heard = raft.leader !== 0 && silence < this.#electionTicks && !message.transfer;
+      this.#loyal.set(key, heard && this.#loyal.get(key) !== false);
+    }
+    this.#heard.get(id)?.set(from, now);
+    if ((type === 'append' || type === 'heartbeat') && term === raft.term) this.#heardLeader.set(id, now);
+  }
+
   applied(host: MemoryHost, entry: Entry, { digest }: MachineState): void {
     const { index, term } = entry;
     assert.ok(diskHolds(host.disk, index, term), `member ${host.id} applies entry ${index}, which its disk has`);
@@ -105,6 +156,10 @@ export class ClusterChecker {
       this.#votes.set(key, candidate);
       const { term, vote } = disk.hardState;
       assert.ok(term > message.term || (term === message.term && vote === candidate), `the vote of ${id} is durable`);
+    }
+    if (message.type === 'vote_reply' && message.pre && message.granted) {
+      const heard = this.#loyal.get(`${id} ${message.to} ${message.term}`);
+      assert.ok(heard !== true, `member ${id} hears its leader and favours ${message.to}`);
     }
     if (message.type === 'append_reply' && message.term === this.#hosts.get(id)?.raft.term) {
       const durable = disk.log.at(-1)?.index ?? disk.base.index;
@@ -139,6 +194,9 @@ export class ClusterChecker {
   /** What a crash forgets is learned again; who asked for a read is gone. */
   restarted({ id, raft }: MemoryHost): void {
     this.#commits.set(id, raft.commitIndex);
+    this.#heard.delete(id);
+    this.#heardLeader.delete(id);
+    this.#transfers.delete(id);
     for (const [token, { member }] of this.#reads) if (member === id) this.#reads.delete(token);
   }
 

@@ -30,6 +30,7 @@ type EventName =
   | 'release'
   | 'unreachable'
   | 'loseTail'
+  | 'pushSnapshot'
   | 'collect';
 
 /** What happened, so that a run that did too little can be seen. */
@@ -94,6 +95,7 @@ export class RandomCluster {
       ['release', some(4)],
       ['unreachable', some(2)],
       ['loseTail', prng.chance(0.3) ? 1 : 0],
+      ['pushSnapshot', some(2)],
       ['collect', 60],
     ];
     this.#dropChance = prng.pick([0, 0, 0.02, 0.15]);
@@ -215,6 +217,10 @@ export class RandomCluster {
       case 'unreachable':
         raft.reportUnreachable(this.#prng.pick([...this.#hosts.keys()]));
         break;
+      case 'pushSnapshot':
+        // As from a stream that the leader has given up.
+        this.#stream(this.#leader() ?? host, this.#prng.pick([...this.#hosts.keys()]));
+        break;
       case 'loseTail':
         this.#loseTail(host);
         break;
@@ -244,6 +250,7 @@ export class RandomCluster {
   #tick(host: MemoryHost): void {
     host.clock += this.#prng.below(3);
     host.raft.tick();
+    this.#checker.ticked(host, this.#options.electionTicks!);
     if (host.raft.hasReady && this.#prng.chance(0.5)) this.#collect(host);
   }
 
@@ -280,11 +287,14 @@ export class RandomCluster {
     }
     if (this.#hosts.size < MAX_HOSTS && this.#prng.chance(0.5)) change.addLearners = [`n${this.#nodes + 1}`];
     const stale = this.#prng.chance(0.1) ? 1 : 0;
+    const settled =
+      raft.committedInTerm && !configuration.joint && raft.configurationIndex <= raft.commitIndex && stale === 0;
     const result = raft.proposeConfig(change, raft.configurationIndex - stale);
     if (typeof result === 'string') {
       this.#count(`change ${result}`);
       return;
     }
+    assert.ok(settled, `member ${host.id} takes a change while nothing else is in flight`);
     this.#count(raft.configuration.joint ? 'joint change' : 'learner change');
     for (const id of result.added) this.#add(id, `n${++this.#nodes}`);
   }
@@ -368,7 +378,8 @@ export class RandomCluster {
       if (this.#network.length > MAX_IN_FLIGHT) {
         this.#lose(this.#network.splice(this.#prng.below(this.#network.length), 1)[0]!);
       }
-      if (this.#prng.chance(this.#dropChance)) {
+      // What left before a partition began may still arrive.
+      if (this.#prng.chance(this.#dropChance) || this.#blocked.has(`${item.message.from}>${item.message.to}`)) {
         this.#lose(item);
         return;
       }
@@ -386,7 +397,7 @@ export class RandomCluster {
     const at = !this.#calm && this.#prng.chance(this.#reorderChance) ? this.#prng.below(this.#network.length) : 0;
     const { message, data } = this.#network.splice(at, 1)[0]!;
     const target = this.#hosts.get(message.to);
-    if (target === undefined || !target.alive || this.#blocked.has(`${message.from}>${message.to}`)) {
+    if (target === undefined || !target.alive) {
       this.#lose({ message, data });
       return;
     }
@@ -396,6 +407,7 @@ export class RandomCluster {
       if (verdicts.every(({ verdict }) => verdict !== 'install')) this.#reportSnapshot(message.from, message.to);
       else this.#streams.set(target.id, [...(this.#streams.get(target.id) ?? []), message.from]);
     } else target.raft.step(message);
+    this.#checker.delivered(target, message);
     if (!this.#prng.chance(this.#lazyChance)) this.#collect(target);
   }
 
@@ -433,7 +445,7 @@ export class RandomCluster {
   }
 
   #calmRound(): void {
-    for (const host of this.#hosts.values()) host.raft.tick();
+    for (const host of this.#hosts.values()) this.#tick(host);
     this.#settle();
     this.#checker.check();
   }
@@ -446,7 +458,7 @@ export class RandomCluster {
         this.#checker.check();
         this.#collect(host);
       }
-      while (this.#network.length > 0) {
+      for (let budget = 2000; this.#network.length > 0 && budget > 0; budget--) {
         this.#deliver();
         this.#checker.check();
       }
