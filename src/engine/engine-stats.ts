@@ -10,7 +10,7 @@ export interface EngineStats {
   /** Used in the active memtable. */
   readonly memtableBytes: number;
   readonly frozenMemtables: number;
-  /** Arenas of active and frozen memtables. */
+  /** Arenas of all memtables, spare ones included. */
   readonly memtableArenaBytes: number;
   readonly levels: readonly { readonly files: number; readonly bytes: number }[];
   /** Indexes and filters of open tables, about. */
@@ -38,11 +38,10 @@ export function collectStats(
   manifest: Manifest,
 ): EngineStats {
   const { version, levels } = versions.current;
-  const arenas = [memtables.active, ...memtables.frozen];
   return {
     memtableBytes: memtables.active.memtable.usedBytes,
     frozenMemtables: memtables.frozen.length,
-    memtableArenaBytes: arenas.reduce((sum, { memtable }) => sum + memtable.sizeBytes, 0),
+    memtableArenaBytes: memtables.arenaBytes,
     levels: version.levels.map((tables) => ({ files: tables.length, bytes: totalBytes(tables) })),
     tableMetaBytes: levels.flat().reduce((sum, { reader }) => sum + reader.memoryBytes, 0),
     manifestBytes: manifest.sizeBytes,

@@ -75,6 +75,9 @@ function newPool(workerUrl: URL, threads: number, niceness: number): Piscina {
     // Else a task that found every worker busy goes to the end of the queue.
     stricterFIFO: true,
     workerData,
+    // Else a worker waits for its next task outside of its event loop, where the memory of LZ4's blocks is given back: 330 MB were
+    // never freed after 8 million writes.
+    atomics: 'disabled',
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
   });
 }

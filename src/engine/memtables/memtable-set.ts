@@ -3,6 +3,8 @@ import { Memtable } from '../../lsm/memtable/memtable.js';
 import type { CapturedState } from '../engine-options.js';
 import { hasRoom, sizeFor } from './memtable-room.js';
 
+const MAX_SPARE_ARENAS = 2;
+
 /** A memtable and who still reads it. Its arena is used again when nobody does. */
 export interface HeldMemtable {
   readonly memtable: Memtable;
@@ -12,21 +14,25 @@ export interface HeldMemtable {
 }
 
 /**
- * The active memtable and the frozen ones that are not in tables yet, oldest first. One arena is kept ready for the next
- * rotation, so that neither page faults nor zeroing fall on the main thread.
+ * The active memtable and the frozen ones that are not in tables yet, oldest first. An arena is kept ready for the next
+ * rotation, so that neither page faults nor zeroing fall on the main thread. Arenas go round: the second spare one is what a
+ * flush gives back when the next rotation did not wait for it, and is there for the rotation after that.
  */
 export class MemtableSet {
   readonly #sizeBytes: number;
   readonly #prepareArena: (buffer: SharedArrayBuffer, recycled: boolean) => Promise<void>;
   #active: HeldMemtable;
   readonly #frozen: HeldMemtable[] = [];
-  #spare: SharedArrayBuffer | null = null;
-  #preparing = false;
+  /** Zeroed, nobody's. */
+  readonly #spares: SharedArrayBuffer[] = [];
+  #preparing = 0;
+  #arenaBytes: number;
 
   constructor(sizeBytes: number, prepareArena: (buffer: SharedArrayBuffer, recycled: boolean) => Promise<void>) {
     this.#sizeBytes = sizeBytes;
     this.#prepareArena = prepareArena;
     this.#active = { memtable: Memtable.create(sizeBytes), pins: 1, captured: null };
+    this.#arenaBytes = sizeBytes;
   }
 
   get active(): HeldMemtable {
@@ -36,6 +42,11 @@ export class MemtableSet {
   /** Oldest first. */
   get frozen(): readonly HeldMemtable[] {
     return this.#frozen;
+  }
+
+  /** Of all memtables, those that only a reader still holds and the spare ones included. */
+  get arenaBytes(): number {
+    return this.#arenaBytes;
   }
 
   /** How full the active memtable is, 0 to 1. */
@@ -82,29 +93,37 @@ export class MemtableSet {
 
   /** Gets an arena ready ahead of need; called when the active memtable fills. */
   prepareSpare(): void {
-    if (this.#spare === null && !this.#preparing) this.#prepare(new SharedArrayBuffer(this.#sizeBytes), false);
+    if (this.#spares.length + this.#preparing > 0) return;
+    this.#arenaBytes += this.#sizeBytes;
+    this.#prepare(new SharedArrayBuffer(this.#sizeBytes), false);
   }
 
   #newMemtable(leastBytes: number): Memtable {
-    const spare = this.#spare;
-    if (spare === null || leastBytes > this.#sizeBytes) return Memtable.create(Math.max(leastBytes, this.#sizeBytes));
-    this.#spare = null;
-    return Memtable.createIn(spare);
+    const spare = leastBytes > this.#sizeBytes ? undefined : this.#spares.pop();
+    if (spare !== undefined) return Memtable.createIn(spare);
+    const sizeBytes = Math.max(leastBytes, this.#sizeBytes);
+    this.#arenaBytes += sizeBytes;
+    return Memtable.create(sizeBytes);
   }
 
   #recycle(buffer: SharedArrayBuffer): void {
-    if (buffer.byteLength === this.#sizeBytes && this.#spare === null && !this.#preparing) this.#prepare(buffer, true);
+    const keep = buffer.byteLength === this.#sizeBytes && this.#spares.length + this.#preparing < MAX_SPARE_ARENAS;
+    if (keep) this.#prepare(buffer, true);
+    else this.#arenaBytes -= buffer.byteLength;
   }
 
   #prepare(buffer: SharedArrayBuffer, recycled: boolean): void {
-    this.#preparing = true;
+    this.#preparing++;
     this.#prepareArena(buffer, recycled).then(
       () => {
-        this.#preparing = false;
-        this.#spare = buffer;
+        this.#preparing--;
+        this.#spares.push(buffer);
       },
       // The worker died or the pool is closed: a new arena will do.
-      () => void (this.#preparing = false),
+      () => {
+        this.#preparing--;
+        this.#arenaBytes -= buffer.byteLength;
+      },
     );
   }
 }
