@@ -16,7 +16,7 @@ export class Follower implements Role {
    */
   #matched: number;
   /** What the leader was last told to be durable here. */
-  #acknowledged = 0;
+  #acknowledged: number;
   #answerDue = false;
   /** Reads that the leader was asked for, and how many ticks ago. */
   readonly #reads = new Map<number, number>();
@@ -25,6 +25,7 @@ export class Follower implements Role {
     this.#core = core;
     this.#transitions = transitions;
     this.#matched = core.commit;
+    this.#acknowledged = core.commit;
   }
 
   step(message: Message): void {

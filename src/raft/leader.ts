@@ -118,6 +118,8 @@ export class Leader implements Role {
     if (configuration.joint) {
       const inherited = this.#core.log.term(membership.currentIndex) !== this.#core.term;
       if (inherited && mutated('raft-leave-skipped')) return;
+      // Those who leave are told that it is certain; afterwards they are members no more.
+      this.replicator.flush();
       this.#appendConfiguration(leftConfiguration(configuration));
     } else if (!configuration.isVoter(id)) {
       this.#handOver();

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { initialConfiguration } from '../../src/raft/configuration.js';
+import { MEMBERS_PER_TERM } from '../../src/raft/entry.js';
+import type { Message } from '../../src/raft/message.js';
+import type { RaftOptions } from '../../src/raft/options.js';
+import { GROUP, MemoryHost, newDisk } from './memory-host.js';
+
+let turn = 1;
+
+function hostOf(id: number, voters: number, options: Partial<RaftOptions> = {}): MemoryHost {
+  const configuration = initialConfiguration(Array.from({ length: voters }, (_, i) => `n${i + 1}`));
+  return new MemoryHost(
+    id,
+    `n${id}`,
+    newDisk(configuration),
+    options,
+    () => 0,
+    () => turn,
+  );
+}
+
+/** Everything that the cores have to say to each other, until they are silent. */
+function settle(hosts: readonly MemoryHost[]): void {
+  for (let quiet = false; !quiet; ) {
+    quiet = true;
+    for (const host of hosts) {
+      const { messages } = host.collect();
+      turn++;
+      while (host.writes.length > 0) {
+        host.persistNext();
+        quiet = false;
+      }
+      for (const message of messages) {
+        hosts.find(({ id }) => id === message.to)?.raft.step(message);
+        quiet = false;
+      }
+    }
+  }
+}
+
+function elect(hosts: readonly MemoryHost[]): MemoryHost {
+  for (let i = 0; i < 20; i++) hosts[0]!.raft.tick();
+  settle(hosts);
+  assert.equal(hosts[0]!.raft.role, 'leader');
+  return hosts[0]!;
+}
+
+test('Raft rule 18: messages of another group, for another member or from itself are not heard', () => {
+  const host = hostOf(1, 3);
+  const notice = { type: 'term_notice', group: GROUP, from: 2, to: 1, term: 9 } as const;
+  for (const stray of [
+    { ...notice, group: GROUP + 1 },
+    { ...notice, to: 3 },
+    { ...notice, from: 1 },
+  ]) {
+    host.raft.step(stray);
+    assert.equal(host.raft.term, 0);
+  }
+  host.raft.step(notice);
+  assert.equal(host.raft.term, 9);
+});
+
+test('Raft rule 11: a member that is not in the configuration raises no term', () => {
+  const host = hostOf(1, 3);
+  host.raft.step({ type: 'term_notice', group: GROUP, from: MEMBERS_PER_TERM + 1, to: 1, term: 9 });
+  assert.equal(host.raft.term, 0);
+});
+
+test('Raft rule 20: a leader begins above the clocks of the quorum that elected it, and above what was confirmed', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  hosts[1]!.clock = 7000;
+  const leader = elect([hosts[0]!, hosts[1]!]);
+  assert.equal(leader.raft.electionClock, 7000);
+  assert.ok(leader.raft.lastRevision > 7000);
+});
+
+test('Raft rule 20: a read is confirmed only when the clock it relies on is bound on a quorum of disks', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const leader = elect(hosts);
+  leader.clock = 90_000;
+  assert.ok(leader.raft.readIndex(1));
+  const { messages, persist } = leader.collect();
+  turn++;
+  assert.equal(persist?.clockBound, 90_000);
+  const heartbeats = messages.filter(({ type }) => type === 'heartbeat');
+  assert.equal(heartbeats.length, 2);
+  const [, follower] = hosts;
+  follower!.raft.step(heartbeats.find(({ to }) => to === 2)!);
+  // The follower's answer waits for its disk too.
+  assert.equal(follower!.collect().messages.length, 0);
+  assert.equal(follower!.clock, 90_000);
+  follower!.persistNext();
+  const answers = follower!.collect().messages;
+  assert.deepEqual(
+    answers.map(({ type }) => type),
+    ['heartbeat_reply'],
+  );
+  leader.raft.step(answers[0]!);
+  assert.deepEqual(leader.collect().reads, []);
+  turn++;
+  leader.persistNext();
+  assert.deepEqual(leader.collect().reads, [{ token: 1, index: 1, clock: 90_000 }]);
+  assert.equal(leader.raft.confirmedClock, 90_000);
+});
+
+test('a leader refuses proposals when too much is not committed, and takes them again', () => {
+  const hosts = [hostOf(1, 2, { maxUncommittedBytes: 500 }), hostOf(2, 2)];
+  const leader = elect(hosts);
+  // A single entry of any size is taken.
+  assert.notEqual(typeof leader.propose(new Uint8Array(2000)), 'string');
+  assert.equal(leader.propose(new Uint8Array(1)), 'overloaded');
+  settle(hosts);
+  assert.notEqual(typeof leader.propose(new Uint8Array(1)), 'string');
+  assert.equal(hosts[1]!.propose(new Uint8Array(1)), 'not_leader');
+});
+
+test('proposals of one loop turn travel in one message to each follower', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const leader = elect(hosts);
+  for (let i = 0; i < 64; i++) leader.propose(new Uint8Array(8));
+  const appends = leader.collect().messages.filter((message): message is Message & { type: 'append' } => {
+    return message.type === 'append';
+  });
+  assert.deepEqual(
+    appends.map(({ entries }) => entries.length),
+    [64, 64],
+  );
+});
+
+test('an idle group has nothing ready', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  elect(hosts);
+  for (const host of hosts) assert.equal(host.raft.hasReady, false);
+  hosts[1]!.raft.tick();
+  assert.equal(hosts[1]!.raft.hasReady, false);
+});
+
+test('a slow follower is fed from disk when its entries are not in memory, and by a snapshot when they are nowhere', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const leader = elect(hosts);
+  for (let i = 0; i < 5; i++) {
+    leader.propose(new Uint8Array([i]));
+    settle(hosts.slice(0, 2));
+  }
+  leader.raft.releasePayloadsTo(6);
+  // What was sent to 3 is lost.
+  leader.raft.reportUnreachable(3);
+  const { loads } = leader.collect();
+  assert.deepEqual(loads, [{ follower: 3, from: 2, to: 6, maxBytes: 1_048_576 }]);
+  settle(hosts);
+  assert.equal(hosts[2]!.machine.digest, leader.machine.digest);
+
+  leader.propose(new Uint8Array([9]));
+  settle(hosts.slice(0, 2));
+  leader.flush();
+  leader.compact(7);
+  leader.raft.reportUnreachable(3);
+  assert.deepEqual(leader.collect().snapshotsTo, [3]);
+});
+
+test('the sole voter reads without a round once its term has committed', () => {
+  const host = hostOf(1, 1);
+  assert.equal(host.raft.soleVoterReadIndex, -1);
+  elect([host]);
+  assert.equal(host.raft.soleVoterReadIndex, 1);
+});
+
+test('member ids carry the term that added them, so a truncated change gives none away twice', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const leader = elect(hosts);
+  const proposed = leader.raft.proposeConfig({ addLearners: ['n4', 'n5'] }, 0);
+  assert.ok(typeof proposed !== 'string');
+  assert.deepEqual(proposed.added, [MEMBERS_PER_TERM + 1, MEMBERS_PER_TERM + 2]);
+});
