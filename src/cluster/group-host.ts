@@ -1,13 +1,19 @@
+import { assert } from '../base/assert.js';
 import { CairnError } from '../base/errors.js';
 import { Fifo } from '../base/fifo.js';
 import type { Engine } from '../engine/engine.js';
 import type { Log } from '../engine/log/log.js';
 import type { Revision } from '../lsm/row-key.js';
-import { applyWrite } from '../replica/apply.js';
-import { ENTRY_NO_OP, ENTRY_WRITE, type EntryKind } from '../replica/command.js';
-import { MANY_KEYS, SOLE_VOTER, type EntryDone, type Group, type PendingEntry } from '../replica/group.js';
-import type { RevisionClock } from '../replica/revision-clock.js';
 import type { Clock, Timer } from '../ports/clock.js';
+import { NO_MEMBER, type Entry, type MemberId } from '../raft/entry.js';
+import type { Message } from '../raft/message.js';
+import type { PersistRequest, ProposalRefusal, Ready } from '../raft/ready.js';
+import { applyWrite } from '../replica/apply.js';
+import { entryKindOf } from '../replica/command.js';
+import type { EntryDone, Group } from '../replica/group.js';
+import { PayloadSlabs } from '../replica/payload-slabs.js';
+import type { RevisionClock } from '../replica/revision-clock.js';
+import { settling, Waiters, type Done } from './waiters.js';
 
 /** A slice of applying ends after this, so that the sockets are read in between. */
 const APPLY_SLICE_MS = 4;
@@ -15,6 +21,19 @@ const ENTRIES_PER_CLOCK_READ = 32;
 /** When the engine asks for slower writes, a loop turn's record waits this long: closed-loop writers slow down with it. */
 const SLOW_SEAL_DELAY_MS = 5;
 const DEADLINE_CHECK_MS = 500;
+/** A commit index in the log saves the next start from keeping entries in memory until a leader tells it. */
+const ENTRIES_PER_COMMIT_HINT = 256;
+/** More than this read from peers and not yet in the log: appends are dropped, as a slow network would. */
+const MAX_BACKLOG_BYTES = 64 << 20;
+
+/** How Raft messages reach other nodes. Messages may be lost; their entries are encoded before `flush` returns. */
+export interface RaftTransport {
+  send(nodeId: string, message: Message): void;
+  flush(): void;
+}
+
+/** The transport of a node that is alone. */
+export const NO_TRANSPORT: RaftTransport = { send: () => {}, flush: () => {} };
 
 export interface GroupHostOptions {
   readonly groups: readonly Group[];
@@ -22,56 +41,81 @@ export interface GroupHostOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly revisionClock: RevisionClock;
+  readonly transport: RaftTransport;
   readonly requestTimeoutMs: number;
+  /** Raft's interval of time. */
+  readonly tickMs: number;
+  /** The token of the first ReadIndex round: above all of this data directory's earlier lives. */
+  readonly firstReadToken: number;
 }
 
-/** Something that waits until everything before it is durable and applied. */
-interface Barrier {
-  /** How many entries must have been applied, counted since the start. */
-  readonly appliedEntries: number;
-  /** The log record that must be durable, or -1 until it is sealed. */
-  sequence: number;
-  /** Infinity for one that waits as long as it takes. */
-  readonly sinceMs: number;
-  /** Null once it was called. */
-  settle: BarrierDone | null;
+/** What a group must have on disk, written to the log in part or not at all yet. */
+interface Writing {
+  readonly group: Group;
+  readonly request: PersistRequest;
+  /** Kept, because the group's log may be cut before they are written. */
+  readonly entries: readonly Entry[];
+  written: number;
+  /** The log record with which all of it is durable. */
+  logSequence: number;
 }
 
-/** Called once: with null, or with `unavailable` when the log did not get there in time. */
-export type BarrierDone = (error: CairnError | null) => void;
+interface GroupState {
+  readonly reads: Map<number, Waiters>;
+  /** What waits for an index to be applied. */
+  readonly applies: Waiters;
+  /** The last commit index in the log. */
+  commitHint: number;
+  /** Which node a member that sent something is on; the configuration may not tell yet, or any more. */
+  readonly nodes: Map<MemberId, string>;
+}
 
 /**
- * Drives all groups of the node: one log record per loop turn for all of them, then commit, apply and answer in the order of
- * the log. A group has one voter, so an entry commits when the record that carries it is durable here.
+ * Drives the Raft cores of all groups of the node. A loop turn's inputs are stepped into the cores; at its end, each core that has
+ * something is asked once: messages leave at once, what must be durable goes into one log record for all groups, and when
+ * the log reports it the cores say what is committed, which is applied in order and answered.
  */
 export class GroupHost {
   readonly groups: readonly Group[];
+  readonly #byId = new Map<number, Group>();
+  readonly #states = new Map<Group, GroupState>();
   readonly #engine: Engine;
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #revisionClock: RevisionClock;
+  readonly #transport: RaftTransport;
   readonly #requestTimeoutMs: number;
+  readonly #slabs = new PayloadSlabs();
 
-  /** Appended, not applied; in the order of the log. The last `#unsealed` of them have no record yet. */
-  readonly #pending = new Fifo<PendingEntry>();
-  readonly #barriers = new Fifo<Barrier>();
-  readonly #bounds = new Fifo<{ sequence: number; bound: Revision }>();
-  readonly #seal = (): void => this.#sealTurn();
-  readonly #drain = (): void => this.#applyDurable();
-
-  #unsealed = 0;
-  #sealScheduled = false;
-  #sealAgain = false;
+  /** Groups whose cores may have something to say. */
+  #scheduled: Group[] = [];
+  #endOfTurn: 'none' | 'scheduled' = 'none';
+  #sealNeeded = false;
   #turnStartedMs = 0;
+  #readToken: number;
+  /** Handed out by cores and not wholly in the log, which has no room. */
+  readonly #backlog = new Fifo<Writing>();
+  #backlogBytes = 0;
+  /** In the log, in records that are not durable yet. */
+  readonly #writing = new Fifo<Writing>();
+  /** From here on those that no record was sealed for. */
+  #unsealed = 0;
+  readonly #bounds = new Fifo<{ sequence: number; bound: Revision }>();
+  readonly #relying = new Waiters();
   #highestRevision: Revision = 0;
-  /** Of the last sealed record: what waits for all sealed ones waits for this. */
   #sealedSequence = 0;
   #durableSequence = 0;
+  /** Committed entries that are not applied yet, in the order in which they committed. */
+  readonly #committed = new Fifo<{ readonly group: Group; next: number; readonly to: number }>();
   #draining = false;
-  #appendedEntries = 0;
-  #appliedEntries = 0;
-  #deadlineTimer: Timer | null = null;
+  readonly #timers: (Timer | null)[] = [null, null];
+  #lastTickMs = 0;
   #closed = false;
+  readonly #turn = (): void => this.#endTurn();
+  readonly #drain = (): void => {
+    this.#draining = false;
+    this.#applyCommitted();
+  };
 
   constructor(options: GroupHostOptions) {
     this.groups = options.groups;
@@ -79,41 +123,99 @@ export class GroupHost {
     this.#log = options.log;
     this.#clock = options.clock;
     this.#revisionClock = options.revisionClock;
+    this.#transport = options.transport;
     this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#readToken = options.firstReadToken;
+    for (const group of options.groups) {
+      this.#byId.set(group.groupId, group);
+      this.#states.set(group, { reads: new Map(), applies: new Waiters(), commitHint: 0, nodes: new Map() });
+    }
+    this.#lastTickMs = this.#clock.monotonicMs();
     this.#watchDeadlines();
+    this.#tickLater(options.tickMs);
   }
 
-  /** Where `append` wants the payload, and where unapplied payloads stand. */
-  get ring(): Uint8Array {
-    return this.#log.bytes;
+  // --- Inputs.
+
+  /** Where `append` wants the payload. */
+  get payloads(): Uint8Array {
+    return this.#slabs.bytes;
+  }
+
+  /** The round that a core's ReadIndex request belongs to. */
+  get readToken(): number {
+    return this.#readToken;
   }
 
   /** Everything up to `sequence` is on this node's disk. */
   durable(sequence: number): void {
     this.#durableSequence = sequence;
-    if (!this.#draining) this.#applyDurable();
+    this.#takeDurable();
   }
 
-  /** The log may have room again, and what found none before: a clock bound that somebody waits for. */
+  /** The log may have room again for what found none before. */
   admissionChanged(): void {
-    this.#sealAgain = true;
-    this.#scheduleSeal();
+    this.#sealNeeded = true;
+    this.#scheduleTurn();
   }
 
+  /** Raft messages from a peer, all that its socket had (Raft rule 17). */
+  receive(nodeId: string, messages: readonly Message[]): void {
+    for (const message of messages) {
+      const group = this.#byId.get(message.group);
+      if (group === undefined) continue;
+      if (message.type === 'append' && this.#backlogBytes > MAX_BACKLOG_BYTES) continue;
+      this.#states.get(group)!.nodes.set(message.from, nodeId);
+      group.raft.step(message);
+      this.#schedule(group);
+    }
+  }
+
+  /** A peer's connection is gone: nothing is sent to it in advance until it answers again. */
+  peerDown(nodeId: string): void {
+    for (const group of this.groups) {
+      for (const member of group.raft.configuration.members) {
+        if (member.nodeId !== nodeId) continue;
+        group.raft.reportUnreachable(member.id);
+        this.#schedule(group);
+      }
+    }
+  }
+
+  // --- Writes.
+
+  /** Pending writes of this node's own. */
   get unappliedEntries(): number {
-    return this.#pending.length;
+    return this.groups.reduce((sum, group) => sum + group.pendingCount, 0);
   }
 
   /** Why no write can be taken now, or null. Checked before every append, so that nothing accepted can fail for space. */
   admission(): CairnError | null {
     if (this.#closed) return new CairnError('shutting_down', 'this node is shutting down');
     if (this.#log.admission === 'disk_full') return diskFull('the log');
+    if (this.#backlog.length > 0) return this.refusal();
     if (this.#engine.pressure === 'stop') {
       const reason = this.#engine.pressureReason;
       if (reason === 'disk_full') return diskFull('tables');
       return new CairnError('overloaded', `writes wait for the storage engine (${reason}); retry`);
     }
     return null;
+  }
+
+  /** As `admission`, for a write to this group. */
+  admissionTo(group: Group): CairnError | null {
+    return this.admission() ?? (group.isServing ? null : this.notServing(group));
+  }
+
+  notServing(group: Group): CairnError {
+    const leader = this.leaderOf(group);
+    return new CairnError(
+      'unavailable',
+      leader === null
+        ? `partition ${group.partition} has no leader now; retry`
+        : `partition ${group.partition} is led by node "${leader}"; retry there`,
+      { extra: { notLeader: true, ...(leader === null ? {} : { leader }) } },
+    );
   }
 
   /** Why the last `append` returned -1. */
@@ -123,55 +225,22 @@ export class GroupHost {
   }
 
   /**
-   * Appends one entry to a group: takes its revision and its place in the log, now. Returns the offset in `ring` where the
-   * caller writes `payloadLength` bytes before it does anything else, or -1 when the ring is full. `done` is called
-   * after the entry was applied, never before this returns.
+   * Appends one write to a group that this replica leads: takes its place in the group's log, now. Returns the offset in
+   * `payloads` where the caller writes `payloadLength` bytes before it does anything else, or -1 when the entry can't be
+   * taken. `done` is called after the entry was applied, never before this returns.
    */
-  append(
-    group: Group,
-    revision: Revision,
-    kind: EntryKind,
-    payloadLength: number,
-    operationCount: number,
-    keyHash: number,
-    done: EntryDone | null,
-  ): number {
-    const index = group.lastIndex + 1;
-    const payloadStart = this.#log.reserveEntry(
-      group.groupId,
-      group.replicaId,
-      group.term,
-      index,
+  append(group: Group, revision: Revision, payloadLength: number, keyHash: number, done: EntryDone | null): number {
+    const at = this.#slabs.take(payloadLength);
+    const { bytes } = this.#slabs;
+    const entry: Entry | ProposalRefusal = group.raft.propose(
       revision,
-      kind,
-      payloadLength,
-      // Without its first entry a group can't serve, not even reads.
-      kind === ENTRY_NO_OP,
+      new Uint8Array(bytes.buffer, bytes.byteOffset + at, payloadLength),
     );
-    if (payloadStart < 0) return -1;
-    this.#scheduleSeal();
-    const entry: PendingEntry = {
-      group,
-      kind,
-      term: group.term,
-      index,
-      revision,
-      payloadStart,
-      payloadLength,
-      operationCount,
-      keyHash,
-      appendedAtMs: this.#turnStartedMs,
-      sequence: -1,
-      done,
-      rows: null,
-    };
-    group.appended(entry);
-    this.#pending.push(entry);
-    this.#unsealed++;
-    this.#appendedEntries++;
-    if (revision > this.#highestRevision) this.#highestRevision = revision;
-    this.#revisionClock.give(revision);
-    return payloadStart;
+    if (typeof entry === 'string') return -1;
+    this.#schedule(group);
+    group.appended({ group, entry, keyHash, appendedAtMs: this.#turnStartedMs, done, rows: null });
+    this.#gave(revision);
+    return at;
   }
 
   /** The revision that the group's next entry takes if it is appended in this same step. */
@@ -179,17 +248,14 @@ export class GroupHost {
     return this.#revisionClock.next(group.lastRevision, group.partition, this.groups.length);
   }
 
-  /** Every group's first entry of this term; resolves when all are applied, so that the node may evaluate and serve. */
-  async startTerm(): Promise<void> {
-    for (const group of this.groups) {
-      group.term++;
-      const voted = this.#log.appendHardState(group.groupId, group.replicaId, group.term, SOLE_VOTER, group.lastIndex);
-      if (!voted || this.append(group, this.nextRevision(group), ENTRY_NO_OP, 0, 0, MANY_KEYS, null) < 0) {
-        throw new CairnError('disk_full', 'no space left for the first log entries of this start');
-      }
-    }
-    await new Promise<void>((resolve) => this.#wait(0, Infinity, () => resolve()));
+  /** For an entry that a core appends by itself. */
+  nextRevisionAbove(partition: number, above: Revision): Revision {
+    const revision = this.#revisionClock.next(above, partition, this.groups.length);
+    this.#gave(revision);
+    return revision;
   }
+
+  // --- Reads.
 
   /** This instant for a read. A full log can't take a higher bound, so time stands at the durable one, and reads go on. */
   now(): Revision {
@@ -198,19 +264,55 @@ export class GroupHost {
     return now > bound && this.#log.admission === 'disk_full' ? bound : now;
   }
 
-  /** Resolves when everything appended so far is durable and applied; rejects when that takes too long. */
-  barrier(): Promise<void> {
-    return new Promise((resolve, reject) => this.afterUnapplied(settling(resolve, reject)));
+  /**
+   * Whether what this replica has applied is the latest state by itself: the only voter answers a write when it is applied, and
+   * nobody else can.
+   */
+  readsAlone(group: Group): boolean {
+    return group.raft.soleVoterReadIndex >= 0 && group.isServing;
   }
 
-  /** As `barrier`; calls back at once when nothing is pending. */
-  afterUnapplied(done: BarrierDone): void {
-    if (this.#pending.length === 0) done(null);
-    else this.#wait(0, this.#clock.monotonicMs(), done);
+  /**
+   * Passes a ReadIndex round. Resolves, when this replica has applied all that was answered before the call, to an instant at which
+   * expiry may be judged. Rejects with `unavailable` without a leader, or when that takes too long.
+   */
+  linearize(group: Group): Promise<Revision> {
+    if (this.readsAlone(group)) return Promise.resolve(this.now());
+    const { reads } = this.#states.get(group)!;
+    const token = this.#readToken;
+    return new Promise((resolve, reject) => {
+      let waiters = reads.get(token);
+      if (waiters === undefined) {
+        if (!group.raft.readIndex(token)) return reject(this.notServing(group));
+        reads.set(token, (waiters = new Waiters()));
+        this.#schedule(group);
+      }
+      waiters.add(0, this.#clock.monotonicMs(), (error, clock) => {
+        if (error === null) resolve(clock);
+        else reject(error);
+      });
+    });
   }
 
-  #wait(sequence: number, sinceMs: number, settle: BarrierDone): void {
-    this.#barriers.push({ appliedEntries: this.#appendedEntries, sequence, sinceMs, settle });
+  /** Resolves when everything appended so far is applied; rejects when that takes too long. */
+  async barrier(): Promise<void> {
+    const waiting: Promise<void>[] = [];
+    for (const group of this.groups) {
+      if (group.pendingCount === 0) continue;
+      waiting.push(this.whenApplied(group));
+    }
+    if (waiting.length > 0) await Promise.all(waiting);
+  }
+
+  /** Calls back when the group's unapplied writes of now are applied; at once when there are none. */
+  afterUnapplied(group: Group, done: Done): void {
+    if (group.pendingCount === 0) done(null, 0);
+    else this.#afterApplied(group, group.raft.lastIndex, this.#clock.monotonicMs(), done);
+  }
+
+  /** As `afterUnapplied`. */
+  whenApplied(group: Group): Promise<void> {
+    return new Promise((resolve, reject) => this.afterUnapplied(group, settling(resolve, reject)));
   }
 
   /**
@@ -222,9 +324,59 @@ export class GroupHost {
     if (instant <= this.#revisionClock.durableBound) return null;
     if (instant > this.#highestRevision) this.#highestRevision = instant;
     return new Promise((resolve, reject) => {
-      this.#wait(-1, this.#clock.monotonicMs(), settling(resolve, reject));
-      this.#scheduleSeal();
+      this.#relying.add(instant, this.#clock.monotonicMs(), settling(resolve, reject));
+      this.#sealNeeded = true;
+      this.#scheduleTurn();
     });
+  }
+
+  // --- Leadership.
+
+  /** The node that leads the group, as far as this one knows. */
+  leaderOf(group: Group): string | null {
+    const { leader } = group.raft;
+    return leader === NO_MEMBER ? null : this.#nodeOf(group, leader);
+  }
+
+  /**
+   * A group whose only voter is here needs nobody else: it is led at once. Resolves when all such groups serve. Rejects when there
+   * is no space for their first entries.
+   */
+  async startAlone(): Promise<void> {
+    const started: Promise<void>[] = [];
+    for (const group of this.groups) {
+      if (group.raft.configuration.soleVoter !== group.raft.id) continue;
+      while (group.raft.role === 'follower') group.raft.tick();
+      this.#schedule(group);
+      started.push(
+        new Promise((resolve, reject) => {
+          this.#afterApplied(group, group.raft.lastIndex + 1, Infinity, settling(resolve, reject));
+        }),
+      );
+    }
+    if (started.length === 0) return;
+    this.#endTurn();
+    if (this.#backlog.length > 0) throw this.refusal();
+    await Promise.all(started);
+  }
+
+  /** Hands every group that this node leads to the member that is closest behind, and waits for that, at most so long. */
+  async handOver(timeoutMs: number): Promise<void> {
+    const until = this.#clock.monotonicMs() + timeoutMs;
+    for (;;) {
+      let led = 0;
+      for (const group of this.groups) {
+        if (group.raft.role !== 'leader') continue;
+        const heirs = group.raft.progress.filter(({ id, caughtUp }) => caughtUp && group.raft.configuration.isVoter(id));
+        if (heirs.length === 0) continue;
+        led++;
+        const heir = heirs.reduce((best, other) => (other.match > best.match ? other : best));
+        group.raft.transferLeadership(heir.id);
+        this.#schedule(group);
+      }
+      if (led === 0 || this.#clock.monotonicMs() >= until) return;
+      await new Promise<void>((resolve) => void this.#clock.setTimer(20, resolve));
+    }
   }
 
   /**
@@ -233,148 +385,293 @@ export class GroupHost {
    */
   async close(): Promise<void> {
     this.#closed = true;
-    await new Promise<void>((resolve) => this.afterUnapplied(() => resolve()));
-    this.#deadlineTimer?.cancel();
+    await this.barrier().catch(() => undefined);
+    for (const timer of this.#timers) timer?.cancel();
   }
 
-  #scheduleSeal(): void {
-    if (this.#sealScheduled) return;
-    this.#sealScheduled = true;
+  // --- A turn.
+
+  #gave(revision: Revision): void {
+    if (revision > this.#highestRevision) this.#highestRevision = revision;
+    this.#revisionClock.give(revision);
+  }
+
+  #schedule(group: Group): void {
+    if (!group.isScheduled) {
+      group.isScheduled = true;
+      this.#scheduled.push(group);
+    }
+    this.#scheduleTurn();
+  }
+
+  #scheduleTurn(): void {
+    if (this.#endOfTurn !== 'none') return;
+    this.#endOfTurn = 'scheduled';
     this.#turnStartedMs = this.#clock.monotonicMs();
-    if (this.#engine.pressure === 'slow') this.#clock.setTimer(SLOW_SEAL_DELAY_MS, this.#seal);
-    else this.#clock.defer(this.#seal);
+    if (this.#engine.pressure === 'slow') this.#clock.setTimer(SLOW_SEAL_DELAY_MS, this.#turn);
+    else this.#clock.defer(this.#turn);
   }
 
-  #sealTurn(): void {
-    this.#sealScheduled = false;
+  #endTurn(): void {
+    this.#endOfTurn = 'none';
+    this.#collect();
+    this.#writeBacklog();
+    this.#seal();
+    this.#transport.flush();
+    this.#applyCommitted();
+  }
+
+  /** Asks each core that may have something once. */
+  #collect(): void {
+    const groups = this.#scheduled;
+    if (groups.length === 0) return;
+    this.#scheduled = [];
+    for (const group of groups) {
+      group.isScheduled = false;
+      this.#take(group, group.raft.ready());
+    }
+    this.#readToken++;
+  }
+
+  #take(group: Group, ready: Ready): void {
+    for (const message of ready.messages) {
+      const nodeId = this.#nodeOf(group, message.to);
+      if (nodeId !== null) this.#transport.send(nodeId, message);
+    }
+    if (ready.persist !== null) this.#persist(group, ready.persist);
+    if (ready.committed !== null) {
+      const { from, to } = ready.committed;
+      this.#committed.push({ group, next: from, to });
+    }
+    for (const read of ready.reads) {
+      const state = this.#states.get(group)!;
+      const waiters = state.reads.get(read.token);
+      if (waiters === undefined) continue;
+      state.reads.delete(read.token);
+      this.#afterApplied(group, read.index, waiters.oldestMs, (error) => waiters.settleAll(error, read.clock));
+    }
+    for (const token of ready.refusedReads) {
+      const { reads } = this.#states.get(group)!;
+      const waiters = reads.get(token);
+      reads.delete(token);
+      waiters?.settleAll(this.notServing(group), 0);
+    }
+    for (const { follower, from } of ready.loads) {
+      group.raft.entriesLoaded(follower, from, null);
+      this.#schedule(group);
+    }
+    for (const member of ready.snapshotsTo) {
+      group.raft.reportSnapshot(member);
+      this.#schedule(group);
+    }
+  }
+
+  #nodeOf(group: Group, member: MemberId): string | null {
+    const known = group.raft.configuration.member(member)?.nodeId;
+    return known ?? this.#states.get(group)!.nodes.get(member) ?? null;
+  }
+
+  // --- To the log.
+
+  #persist(group: Group, request: PersistRequest): void {
+    assert(request.snapshot === null, 'no snapshot was stepped');
+    const entries: Entry[] = [];
+    if (request.entries !== null) {
+      for (let index = request.entries.from; index <= request.entries.to; index++) entries.push(group.raft.entry(index));
+    }
+    if (request.clockBound > this.#highestRevision) this.#highestRevision = request.clockBound;
+    const writing: Writing = { group, request, entries, written: 0, logSequence: -1 };
+    if (this.#backlog.length === 0 && this.#write(writing)) return;
+    this.#backlog.push(writing);
+    for (const { data } of entries) this.#backlogBytes += data.length;
+  }
+
+  #writeBacklog(): void {
+    for (let head = this.#backlog.peek(); head !== undefined && this.#write(head); head = this.#backlog.peek()) {
+      this.#backlog.shift();
+      for (const { data } of head.entries) this.#backlogBytes -= data.length;
+    }
+  }
+
+  /** False when the log has no room for all of it; it goes on where it stopped. */
+  #write(writing: Writing): boolean {
+    const { group, request, entries } = writing;
+    const log = this.#log;
+    const { groupId, replicaId } = group;
+    // Before the entries: none in the log is of a later term than the hard state.
+    const { hardState } = request;
+    if (hardState !== null && writing.written === 0) {
+      const { term, vote, commit } = hardState;
+      if (!log.appendHardState(groupId, replicaId, term, vote, commit)) return false;
+    }
+    for (; writing.written < entries.length; writing.written++) {
+      const { term, index, kind, revision, data } = entries[writing.written]!;
+      // Without what Raft itself appends a group can't serve, not even reads.
+      const urgent = kind !== 'normal';
+      const at = log.reserveEntry(groupId, replicaId, term, index, revision, entryKindOf(kind), data.length, urgent);
+      if (at < 0) return false;
+      copyInto(log.bytes, at, data);
+    }
+    this.#hintCommit(group);
+    this.#writing.push(writing);
+    this.#unsealed++;
+    this.#sealNeeded = true;
+    this.#scheduleTurn();
+    return true;
+  }
+
+  /** Rides along with what is written anyway. The only voter's log needs none: all of it is committed. */
+  #hintCommit(group: Group): void {
+    const { raft } = group;
+    if (raft.configuration.soleVoter === raft.id) return;
+    const state = this.#states.get(group)!;
+    const { term, vote, commit } = raft.hardState;
+    if (commit < state.commitHint + ENTRIES_PER_COMMIT_HINT) return;
+    if (this.#log.appendHardState(group.groupId, group.replicaId, term, vote, commit)) state.commitHint = commit;
+  }
+
+  #seal(): void {
     const bound = this.#revisionClock.boundToAppend(this.#highestRevision);
+    if (bound === 0 && !this.#sealNeeded) return;
+    this.#sealNeeded = false;
     if (bound > 0) this.#log.appendClockBound(bound);
-    if (bound > 0 || this.#unsealed > 0 || this.#sealAgain) {
-      this.#sealAgain = false;
-      this.#sealedSequence = this.#log.seal();
-      if (bound > 0) this.#bounds.push({ sequence: this.#sealedSequence, bound });
-      const first = this.#pending.length - this.#unsealed;
-      for (let i = first; i < this.#pending.length; i++) this.#pending.at(i)!.sequence = this.#sealedSequence;
-      this.#unsealed = 0;
+    this.#sealedSequence = this.#log.seal();
+    if (bound > 0) this.#bounds.push({ sequence: this.#sealedSequence, bound });
+    for (let i = this.#writing.length - this.#unsealed; i < this.#writing.length; i++) {
+      this.#writing.at(i)!.logSequence = this.#sealedSequence;
     }
-    for (let i = 0; i < this.#barriers.length; i++) {
-      const barrier = this.#barriers.at(i)!;
-      if (barrier.sequence === -1) barrier.sequence = this.#sealedSequence;
-    }
-    // The log seals by itself too, for example when it gives segments back: then what was appended in this turn may be
+    this.#unsealed = 0;
+    // The log seals by itself too, for example when it gives segments back: then what was written in this turn may be
     // durable already, and nobody calls again. Found by a simulated run in which one write was never answered.
-    if (this.#sealedSequence <= this.#durableSequence && !this.#draining) this.#applyDurable();
+    if (this.#sealedSequence <= this.#durableSequence) this.#takeDurable();
   }
 
-  #applyDurable(): void {
-    this.#draining = false;
+  // --- From the log.
+
+  #takeDurable(): void {
     let bound = this.#bounds.peek();
     while (bound !== undefined && bound.sequence <= this.#durableSequence) {
       this.#revisionClock.boundIsDurable(bound.bound);
       this.#bounds.shift();
       bound = this.#bounds.peek();
     }
+    this.#relying.settleUpTo(this.#revisionClock.durableBound, null);
+    let head = this.#writing.peek();
+    while (head !== undefined && head.logSequence !== -1 && head.logSequence <= this.#durableSequence) {
+      this.#writing.shift();
+      head.group.raft.persisted(head.request.sequence);
+      this.#schedule(head.group);
+      head = this.#writing.peek();
+    }
+    this.#log.release(this.#durableSequence);
+    // At once: what is committed now was waiting for the disk, and acknowledgements may leave.
+    this.#collect();
+    this.#transport.flush();
+    this.#applyCommitted();
+  }
+
+  // --- Apply.
+
+  #applyCommitted(): void {
+    if (this.#draining) return;
     const startedMs = this.#clock.monotonicMs();
     let count = 0;
-    let entry = this.#pending.peek();
-    while (entry !== undefined && entry.sequence !== -1 && entry.sequence <= this.#durableSequence) {
-      if (++count % ENTRIES_PER_CLOCK_READ === 0 && this.#clock.monotonicMs() - startedMs > APPLY_SLICE_MS) {
-        this.#draining = true;
-        this.#clock.defer(this.#drain);
-        break;
+    for (let range = this.#committed.peek(); range !== undefined; range = this.#committed.peek()) {
+      const { group, to } = range;
+      while (range.next <= to) {
+        if (++count % ENTRIES_PER_CLOCK_READ === 0 && this.#clock.monotonicMs() - startedMs > APPLY_SLICE_MS) {
+          group.raft.applied(range.next - 1);
+          this.#draining = true;
+          this.#clock.defer(this.#drain);
+          return;
+        }
+        this.#applyEntry(group, group.raft.entry(range.next++));
       }
-      this.#pending.shift();
-      if (entry.kind === ENTRY_WRITE) {
-        applyWrite(
-          this.#engine,
-          entry.group.replicaId,
-          entry.revision,
-          this.#log.bytes,
-          entry.payloadStart,
-          entry.payloadLength,
-          entry.keyHash,
-        );
-      }
-      entry.group.applied(entry);
-      this.#appliedEntries++;
-      entry.done?.(null, entry.revision);
-      entry = this.#pending.peek();
-    }
-    this.#log.release(this.#releasableSequence());
-    this.#resolveBarriers();
-  }
-
-  /**
-   * A record's bytes may be overwritten only when its last entry is applied. What was appended in a turn that is not sealed yet
-   * is in records behind the last sealed one, and they may be durable already: the log closes full records by itself.
-   */
-  #releasableSequence(): number {
-    const entry = this.#pending.peek();
-    if (entry === undefined) return this.#durableSequence;
-    const before = entry.sequence === -1 ? this.#sealedSequence : entry.sequence - 1;
-    return Math.min(this.#durableSequence, before);
-  }
-
-  #resolveBarriers(): void {
-    let barrier = this.#barriers.peek();
-    while (
-      barrier !== undefined &&
-      barrier.sequence !== -1 &&
-      barrier.sequence <= this.#durableSequence &&
-      barrier.appliedEntries <= this.#appliedEntries
-    ) {
-      this.#barriers.shift();
-      barrier.settle?.(null);
-      barrier = this.#barriers.peek();
+      this.#committed.shift();
+      group.raft.applied(to);
+      this.#states.get(group)!.applies.settleUpTo(to, null);
     }
   }
 
-  /** Answers what waits too long for the disk. The entries stay in the log: their outcome is unknown to the caller. */
-  #watchDeadlines(): void {
-    this.#deadlineTimer = this.#clock.setTimer(DEADLINE_CHECK_MS, () => {
-      const latest = this.#clock.monotonicMs() - this.#requestTimeoutMs;
-      for (let i = 0; i < this.#pending.length; i++) {
-        const entry = this.#pending.at(i)!;
-        if (entry.appendedAtMs > latest) break;
-        const done = entry.done;
-        entry.done = null;
-        done?.(
-          new CairnError(
-            'deadline_exceeded',
-            `not durable after ${this.#requestTimeoutMs} ms; the outcome is unknown`,
-            {
-              extra: { outcome: 'unknown' },
-            },
-          ),
-          0,
-        );
-      }
-      this.#failLateBarriers(latest);
-      if (!this.#closed || this.#pending.length > 0) this.#watchDeadlines();
+  #applyEntry(group: Group, entry: Entry): void {
+    const { index, term, revision, data } = entry;
+    if (entry.kind === 'normal') {
+      applyWrite(this.#engine, group.replicaId, revision, data, 0, data.length, group.keyHashOf(entry));
+    }
+    group.applied(index, term, revision);
+  }
+
+  #afterApplied(group: Group, index: number, sinceMs: number, done: Done): void {
+    if (group.appliedIndex >= index) done(null, 0);
+    else this.#states.get(group)!.applies.add(index, sinceMs, done);
+  }
+
+  // --- Time.
+
+  #tickLater(tickMs: number): void {
+    this.#timers[0] = this.#clock.setTimer(tickMs, () => {
+      const now = this.#clock.monotonicMs();
+      const late = now - this.#lastTickMs > 2 * tickMs;
+      this.#lastTickMs = now;
+      // After a pause what peers have sent meanwhile is read before time is looked at (Raft rule 17).
+      if (late) this.#clock.defer(() => this.#tick());
+      else this.#tick();
+      this.#tickLater(tickMs);
     });
   }
 
-  /** Nothing of theirs was written, so their callers may try again. */
-  #failLateBarriers(latestMs: number): void {
-    for (let i = 0; i < this.#barriers.length; i++) {
-      const barrier = this.#barriers.at(i)!;
-      if (barrier.sinceMs > latestMs) continue;
-      const settle = barrier.settle;
-      barrier.settle = null;
-      settle?.(
-        new CairnError('unavailable', `the log did not become durable within ${this.#requestTimeoutMs} ms; retry`),
-      );
+  #tick(): void {
+    for (const group of this.groups) {
+      // Nobody waits for the heartbeats of an only voter.
+      if (this.readsAlone(group)) continue;
+      group.raft.tick();
+      if (group.raft.hasReady) this.#schedule(group);
+    }
+  }
+
+  /** Answers what waits too long. The entries stay in the log: their outcome is unknown to the caller. */
+  #watchDeadlines(): void {
+    this.#timers[1] = this.#clock.setTimer(DEADLINE_CHECK_MS, () => {
+      const latestMs = this.#clock.monotonicMs() - this.#requestTimeoutMs;
+      const message = `the log did not become durable within ${this.#requestTimeoutMs} ms; retry`;
+      this.#relying.failBefore(latestMs, () => new CairnError('unavailable', message));
+      for (const group of this.groups) {
+        this.#failLateWrites(group, latestMs);
+        const { applies, reads } = this.#states.get(group)!;
+        const late = (): CairnError => new CairnError('unavailable', this.#lateText(group));
+        applies.failBefore(latestMs, late);
+        for (const [token, waiters] of reads) {
+          waiters.failBefore(latestMs, late);
+          if (waiters.count === 0) reads.delete(token);
+        }
+      }
+      this.#watchDeadlines();
+    });
+  }
+
+  #lateText(group: Group): string {
+    return `partition ${group.partition} got no answer from a quorum within ${this.#requestTimeoutMs} ms; retry`;
+  }
+
+  #failLateWrites(group: Group, latestMs: number): void {
+    for (let i = 0; i < group.pendingCount; i++) {
+      const pending = group.pendingAt(i);
+      if (pending.appendedAtMs > latestMs) break;
+      const { done } = pending;
+      pending.done = null;
+      const message = `not durable on a quorum after ${this.#requestTimeoutMs} ms; the outcome is unknown`;
+      done?.(new CairnError('deadline_exceeded', message, { extra: { outcome: 'unknown' } }), 0);
     }
   }
 }
 
-function settling(resolve: () => void, reject: (error: CairnError) => void): BarrierDone {
-  return (error) => {
-    if (error === null) resolve();
-    else reject(error);
-  };
+/** Entries are short: a loop costs less than the call of `set`. */
+function copyInto(target: Uint8Array, at: number, data: Uint8Array): void {
+  if (data.length > 64) target.set(data, at);
+  else for (let i = 0; i < data.length; i++) target[at + i] = data[i]!;
 }
 
 function diskFull(what: string): CairnError {
   return new CairnError('disk_full', `no space left for ${what}; reads go on, writes resume when there is space`);
 }
+

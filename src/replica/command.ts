@@ -1,6 +1,7 @@
 import { readUint32, writeUint32 } from '../base/bytes.js';
 import { CorruptionError } from '../base/errors.js';
 import { MAX_USER_KEY_BYTES } from '../lsm/row-key.js';
+import type { EntryKind } from '../raft/entry.js';
 
 /**
  * What a group's log entries hold. Apply is blind: a write entry lists the rows to store, all at the entry's revision.
@@ -9,7 +10,20 @@ import { MAX_USER_KEY_BYTES } from '../lsm/row-key.js';
  */
 export const ENTRY_NO_OP = 0;
 export const ENTRY_WRITE = 1;
-export type EntryKind = typeof ENTRY_NO_OP | typeof ENTRY_WRITE;
+/** A Raft configuration (raft/configuration-codec.ts). */
+export const ENTRY_CONFIG = 2;
+
+const KINDS: readonly EntryKind[] = ['noop', 'normal', 'config'];
+
+/** The kind's number in the log. */
+export function entryKindOf(kind: EntryKind): number {
+  return KINDS.indexOf(kind);
+}
+
+/** Undefined for a number that no version has written. */
+export function kindOfEntry(number: number): EntryKind | undefined {
+  return KINDS[number];
+}
 
 export const OPERATION_HEADER_BYTES = 6;
 

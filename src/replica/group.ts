@@ -1,39 +1,31 @@
 import { assert } from '../base/assert.js';
 import { equalRanges } from '../base/bytes.js';
-import type { CairnError } from '../base/errors.js';
+import { CairnError } from '../base/errors.js';
 import { Fifo } from '../base/fifo.js';
 import { xxHash32 } from '../base/hash.js';
 import type { Revision } from '../lsm/row-key.js';
-import { ENTRY_WRITE, OperationReader, type EntryKind } from './command.js';
+import type { Entry } from '../raft/entry.js';
+import type { Raft } from '../raft/raft.js';
+import { OperationReader } from './command.js';
 
-/** Called once, after the entry was applied, or with an error that says that its outcome is unknown. */
+/** Called once: after the entry was applied, or with an error that says what is known of its outcome. */
 export type EntryDone = (error: CairnError | null, revision: Revision) => void;
 
-/** An entry that was appended to the log and is not applied yet. */
+/** A write that this replica appended as leader and has not applied yet. */
 export interface PendingEntry {
   readonly group: Group;
-  readonly kind: EntryKind;
-  readonly term: number;
-  readonly index: number;
-  readonly revision: Revision;
-  /** Where its payload stands in the log's ring. */
-  readonly payloadStart: number;
-  readonly payloadLength: number;
-  /** How many rows it writes. */
-  readonly operationCount: number;
+  readonly entry: Entry;
   /** xxHash32 of the only key, or MANY_KEYS. */
   readonly keyHash: number;
   readonly appendedAtMs: number;
-  /** The log record that carries it, known when the loop turn's record is sealed. */
-  sequence: number;
   done: EntryDone | null;
   /** Its rows, once a condition has looked for unapplied writes. */
   rows: UnappliedRow[] | null;
 }
 
-/** A row of an unapplied entry, in the log's ring. */
+/** A row of an unapplied entry. */
 interface UnappliedRow {
-  readonly entry: PendingEntry;
+  readonly pending: PendingEntry;
   readonly hash: number;
   readonly keyStart: number;
   readonly keyLength: number;
@@ -46,131 +38,162 @@ interface UnappliedRow {
 /** In `PendingEntry.keyHash`: the entry writes several keys. */
 export const MANY_KEYS = -1;
 
-/** The member id of a group's only voter. */
-export const SOLE_VOTER = 1;
-
-/** What the manifest and the log say of a group when the node starts. */
 export interface GroupStart {
-  readonly groupId: number;
   readonly partition: number;
   readonly replicaId: number;
-  readonly term: number;
-  readonly appliedIndex: number;
+  readonly raft: Raft;
   readonly appliedTerm: number;
+  /** Of the entry at the applied index. */
   readonly revision: Revision;
 }
 
 /**
- * One replica of one group: where its log and its state stand, and its unapplied writes (the overlay that conditions are
- * evaluated over, DESIGN.md section 4). The only voter so far: an entry is committed when this node's disk has it.
+ * One replica of one group: its Raft core, where its state machine stands, and the writes that this replica appended as leader and has
+ * not applied (the overlay that conditions are evaluated over, DESIGN.md section 4).
  */
 export class Group {
   readonly groupId: number;
   readonly partition: number;
   readonly replicaId: number;
-  term: number;
-  lastIndex: number;
+  readonly raft: Raft;
   appliedIndex: number;
   appliedTerm: number;
-  /** Of the last appended entry. */
-  lastRevision: Revision;
-  /** Of the last applied entry. */
   appliedRevision: Revision;
-  readonly #unapplied = new Fifo<PendingEntry>();
+  /** Whether the host has it on its list of groups to ask. */
+  isScheduled = false;
+  readonly #pending = new Fifo<PendingEntry>();
   /**
    * The newest unapplied row by its key's hash. Filled when a condition looks, so that plain writes pay nothing; without it 10,000
    * deletes over an unapplied batch of as many held the loop for 2.7 s.
    */
   readonly #newestRows = new Map<number, UnappliedRow>();
-  /** The last entry whose rows are in there. */
-  #rowsIndex = 0;
+  /** So many of the pending entries have their rows in there. */
+  #indexed = 0;
+  /** The term whose writes are in there. */
+  #overlayTerm = 0;
   readonly #operations = new OperationReader();
-  /** Where `findUnapplied` found the record. */
+  /** Where `findUnapplied` found the record: `foundBytes[foundStart .. foundStart + foundLength)`. */
+  foundBytes: Uint8Array = new Uint8Array(0);
   foundStart = 0;
   foundLength = 0;
 
-  constructor(start: GroupStart) {
-    this.groupId = start.groupId;
+  constructor(groupId: number, start: GroupStart) {
+    this.groupId = groupId;
     this.partition = start.partition;
     this.replicaId = start.replicaId;
-    this.term = start.term;
-    this.lastIndex = start.appliedIndex;
-    this.appliedIndex = start.appliedIndex;
+    this.raft = start.raft;
+    this.appliedIndex = start.raft.appliedIndex;
     this.appliedTerm = start.appliedTerm;
-    this.lastRevision = start.revision;
     this.appliedRevision = start.revision;
   }
 
-  appended(entry: PendingEntry): void {
-    assert(entry.index === this.lastIndex + 1, 'entries are appended in index order');
-    assert(entry.revision > this.lastRevision, 'revisions of a group ascend');
-    this.lastIndex = entry.index;
-    this.lastRevision = entry.revision;
-    this.#unapplied.push(entry);
+  /**
+   * A leader whose first entry is applied: what it has is ahead of everything that earlier leaders have answered, so it may
+   * evaluate writes.
+   */
+  get isServing(): boolean {
+    return this.raft.role === 'leader' && this.appliedTerm === this.raft.term;
   }
 
-  applied(entry: PendingEntry): void {
-    assert(this.#unapplied.shift() === entry, 'entries are applied in the order of the log');
-    this.appliedIndex = entry.index;
-    this.appliedTerm = entry.term;
-    this.appliedRevision = entry.revision;
-    if (entry.rows === null) return;
-    for (const row of entry.rows) {
+  /** No revision at or below it may be given to the group's next entry. */
+  get lastRevision(): Revision {
+    const { lastRevision, electionClock } = this.raft;
+    return lastRevision > electionClock ? lastRevision : electionClock;
+  }
+
+  get pendingCount(): number {
+    return this.#pending.length;
+  }
+
+  pendingAt(position: number): PendingEntry {
+    return this.#pending.at(position)!;
+  }
+
+  appended(pending: PendingEntry): void {
+    if (this.#overlayTerm !== pending.entry.term) this.#dropOverlay(pending.entry.term);
+    this.#pending.push(pending);
+  }
+
+  /**
+   * An entry is applied: answers what was waiting for it. A pending write of another term at or below its index lost its place, so it
+   * never takes effect.
+   */
+  applied(index: number, term: number, revision: Revision): void {
+    assert(index === this.appliedIndex + 1, `entry ${index} is applied after ${this.appliedIndex}`);
+    this.appliedIndex = index;
+    this.appliedTerm = term;
+    this.appliedRevision = revision;
+    for (let head = this.#pending.peek(); head !== undefined && head.entry.index <= index; head = this.#pending.peek()) {
+      this.#shift();
+      if (head.entry.index === index && head.entry.term === term) head.done?.(null, revision);
+      else head.done?.(replaced(), 0);
+    }
+  }
+
+  /** The hash of the only key of the pending write at `index`, if it is this replica's own; else MANY_KEYS. */
+  keyHashOf(entry: Entry): number {
+    const head = this.#pending.peek();
+    return head !== undefined && head.entry === entry ? head.keyHash : MANY_KEYS;
+  }
+
+  /** The newest unapplied write of the key, or null. Only a leader that serves may ask. */
+  findUnapplied(key: Uint8Array, keyStart: number, keyLength: number, keyHash: number): Entry | null {
+    this.#takeRows();
+    for (let row = this.#newestRows.get(keyHash) ?? null; row !== null; row = row.older) {
+      const { entry } = row.pending;
+      if (row.keyLength !== keyLength || !equalRanges(entry.data, row.keyStart, key, keyStart, keyLength)) continue;
+      // Applied since: then so are the older ones.
+      if (entry.index <= this.appliedIndex) return null;
+      this.foundBytes = entry.data;
+      this.foundStart = row.recordStart;
+      this.foundLength = row.recordLength;
+      return entry;
+    }
+    return null;
+  }
+
+  /** A new term's writes come: those of an earlier one are no state to evaluate over, and can't take effect any more. */
+  #dropOverlay(term: number): void {
+    this.#overlayTerm = term;
+    this.#newestRows.clear();
+    // Evaluation waits for this term's first entry to be applied, and what is left here was to stand behind it.
+    for (let head = this.#pending.peek(); head !== undefined; head = this.#pending.peek()) {
+      this.#pending.shift();
+      head.done?.(replaced(), 0);
+    }
+    this.#indexed = 0;
+  }
+
+  #shift(): void {
+    const pending = this.#pending.shift()!;
+    if (this.#indexed > 0) this.#indexed--;
+    if (pending.rows === null) return;
+    for (const row of pending.rows) {
       // What is older was applied before.
       row.older = null;
       if (this.#newestRows.get(row.hash) === row) this.#newestRows.delete(row.hash);
     }
   }
 
-  /** Recovery read the entry from the log and applied it. */
-  replayed(index: number, term: number, revision: Revision): void {
-    this.lastIndex = index;
-    this.appliedIndex = index;
-    this.appliedTerm = term;
-    this.lastRevision = revision;
-    this.appliedRevision = revision;
-  }
-
-  /**
-   * The newest unapplied write of the key, or null. The record is then
-   * `ring[foundStart .. foundStart + foundLength)`.
-   */
-  findUnapplied(
-    ring: Uint8Array,
-    key: Uint8Array,
-    keyStart: number,
-    keyLength: number,
-    keyHash: number,
-  ): PendingEntry | null {
-    this.#takeRows(ring);
-    for (let row = this.#newestRows.get(keyHash) ?? null; row !== null; row = row.older) {
-      if (row.keyLength !== keyLength || !equalRanges(ring, row.keyStart, key, keyStart, keyLength)) continue;
-      // Applied since: then so are the older ones.
-      if (row.entry.index <= this.appliedIndex) return null;
-      this.foundStart = row.recordStart;
-      this.foundLength = row.recordLength;
-      return row.entry;
-    }
-    return null;
-  }
-
   /** Takes the rows of the entries that were appended since the last look. */
-  #takeRows(ring: Uint8Array): void {
-    const first = Math.max(this.#rowsIndex, this.appliedIndex) + 1;
-    for (let index = first; index <= this.lastIndex; index++) {
-      const entry = this.#unapplied.at(index - this.appliedIndex - 1)!;
-      if (entry.kind !== ENTRY_WRITE) continue;
-      entry.rows = [];
-      const operations = this.#operations.open(ring, entry.payloadStart, entry.payloadLength);
+  #takeRows(): void {
+    for (; this.#indexed < this.#pending.length; this.#indexed++) {
+      const pending = this.#pending.at(this.#indexed)!;
+      const { data } = pending.entry;
+      pending.rows = [];
+      const operations = this.#operations.open(data, 0, data.length);
       while (operations.next()) {
         const { keyStart, keyLength, recordStart, recordLength } = operations;
-        const hash = entry.keyHash === MANY_KEYS ? xxHash32(ring, keyStart, keyLength) : entry.keyHash;
+        const hash = pending.keyHash === MANY_KEYS ? xxHash32(data, keyStart, keyLength) : pending.keyHash;
         const older = this.#newestRows.get(hash) ?? null;
-        const row = { entry, hash, keyStart, keyLength, recordStart, recordLength, older };
-        entry.rows.push(row);
+        const row = { pending, hash, keyStart, keyLength, recordStart, recordLength, older };
+        pending.rows.push(row);
         this.#newestRows.set(hash, row);
       }
     }
-    this.#rowsIndex = this.lastIndex;
   }
+}
+
+function replaced(): CairnError {
+  return new CairnError('unavailable', 'the leader changed and the write did not take place; retry');
 }

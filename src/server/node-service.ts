@@ -75,7 +75,9 @@ export class NodeService implements Service {
     const partition = partitionOf(key, start, length, hash, this.#groups.length);
     const found = this.found;
     found.partition = partition;
-    const code = this.#engine.lookup(this.#groups[partition]!.replicaId, key, start, length, hash, LATEST);
+    const group = this.#groups[partition]!;
+    if (!this.#host.readsAlone(group)) return 'blocked';
+    const code = this.#engine.lookup(group.replicaId, key, start, length, hash, LATEST);
     if (code === BLOCKED) return 'blocked';
     if (code === ABSENT) return 'absent';
     const hit = this.#engine.hit;
@@ -96,12 +98,14 @@ export class NodeService implements Service {
       return this.#readAt(copy, options.at).finally(() => pin.release());
     }
     // The instant of the read is its start: judged later, a key that was written again in time would seem absent.
-    const now = this.#host.now();
+    const alone = this.#host.readsAlone(group);
+    const now = alone ? this.#host.now() : await this.#host.linearize(group);
     const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
     if (version === null) return null;
     const at = Math.max(now, version.revision);
     if (!isAbsentAt(version.record, 0, at)) return storedVersion(version.record, version.revision);
-    if (recordExpiresAt(version.record, 0) !== 0) await this.#host.rely(at);
+    // Several voters are bound to the instant of the round by the round itself.
+    if (alone && recordExpiresAt(version.record, 0) !== 0) await this.#host.rely(at);
     return null;
   }
 

@@ -2,13 +2,13 @@ import { AssertionFailure } from '../base/assert.js';
 import { copyBytes } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
-import type { BarrierDone, GroupHost } from '../cluster/group-host.js';
+import type { GroupHost } from '../cluster/group-host.js';
 import { partitionOf } from '../cluster/placement.js';
 import { ABSENT, BLOCKED, type Engine } from '../engine/engine.js';
 import type { FoundRecord } from '../engine/point-read.js';
 import { isAbsentAt, recordHeaderBytes, TOMBSTONE_RECORD, writeRecordHeader } from '../lsm/record.js';
 import { LATEST, MAX_USER_KEY_BYTES, type Revision } from '../lsm/row-key.js';
-import { ENTRY_WRITE, operationBytes, writeOperationHead } from '../replica/command.js';
+import { operationBytes, writeOperationHead } from '../replica/command.js';
 import { MANY_KEYS, type Group } from '../replica/group.js';
 import { MAX_REVISION, REVISIONS_PER_MS } from '../replica/revision-clock.js';
 import type { BatchOperation, BatchResult, Condition, DeleteDone, PutOptions, WriteDone } from './service.js';
@@ -52,13 +52,13 @@ export class Writer {
   }
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
-    const refusal = this.#host.admission() ?? this.#checkSizes(length, value.length);
+    const hash = xxHash32(key, start, length);
+    const group = this.#groupOf(key, start, length, hash);
+    const refusal = this.#host.admissionTo(group) ?? this.#checkSizes(length, value.length);
     if (refusal !== null) {
       queueMicrotask(() => done(refusal, 0));
       return;
     }
-    const hash = xxHash32(key, start, length);
-    const group = this.#groupOf(key, start, length, hash);
     if (options.condition === null) {
       const revision = this.#host.nextRevision(group);
       this.#appendPut(group, revision, key, start, length, hash, value, options, done);
@@ -66,19 +66,19 @@ export class Writer {
   }
 
   delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {
-    const refusal = this.#host.admission() ?? this.#checkSizes(key.length, 0);
+    const hash = xxHash32(key, 0, key.length);
+    const group = this.#groupOf(key, 0, key.length, hash);
+    const refusal = this.#host.admissionTo(group) ?? this.#checkSizes(key.length, 0);
     if (refusal !== null) {
       queueMicrotask(() => done(refusal, 0, false));
       return;
     }
-    const hash = xxHash32(key, 0, key.length);
-    const group = this.#groupOf(key, 0, key.length, hash);
     const evaluate = (ownKey: Uint8Array): void => {
       const failure = condition === null ? null : this.#failure(condition);
-      if (failure !== null) this.#answerFromState((late) => done(late ?? failure, 0, false));
+      if (failure !== null) this.#answerFromState(group, (late) => done(late ?? failure, 0, false));
       else if (this.#stateRevision === 0) {
         const revision = Math.max(group.lastRevision, 1);
-        this.#answerFromState((late) => done(late, late === null ? revision : 0, false));
+        this.#answerFromState(group, (late) => done(late, late === null ? revision : 0, false));
       } else {
         const revision = this.#stateInstant;
         this.#appendDelete(group, revision, ownKey, hash, (error, at) => done(error, at, error === null));
@@ -103,7 +103,11 @@ export class Writer {
     if (waiting === 0) queueMicrotask(() => done(results));
     // Views of the caller end with this call, so a part with deletes, which may wait for the disk, owns its bytes.
     for (const part of parts) {
-      if (part.operations.some((operation) => operation.kind === 'delete')) {
+      const notServing = part.group.isServing ? null : this.#host.notServing(part.group);
+      if (notServing !== null) {
+        for (const position of part.positions) results[position] = failed(notServing);
+        queueMicrotask(partDone);
+      } else if (part.operations.some((operation) => operation.kind === 'delete')) {
         part.operations = part.operations.map(ownBytes);
         void this.#batchWithDeletes(part, results, partDone);
       } else
@@ -145,22 +149,22 @@ export class Writer {
   ): void {
     const headerBytes = recordHeaderBytes(options.ttlSeconds > 0, options.contentType.length);
     const recordBytes = headerBytes + value.length;
-    const at = this.#host.append(group, revision, ENTRY_WRITE, operationBytes(keyLength, recordBytes), 1, hash, done);
+    const at = this.#host.append(group, revision, operationBytes(keyLength, recordBytes), hash, done);
     if (at < 0) {
       queueMicrotask(() => done(this.#host.refusal(), 0));
       return;
     }
-    writePut(this.#host.ring, at, key, keyStart, keyLength, value, options, revision, recordBytes);
+    writePut(this.#host.payloads, at, key, keyStart, keyLength, value, options, revision, recordBytes);
   }
 
   #appendDelete(group: Group, revision: Revision, key: Uint8Array, hash: number, done: WriteDone): void {
     const payload = operationBytes(key.length, TOMBSTONE_RECORD.length);
-    const at = this.#host.append(group, revision, ENTRY_WRITE, payload, 1, hash, done);
+    const at = this.#host.append(group, revision, payload, hash, done);
     if (at < 0) {
       queueMicrotask(() => done(this.#host.refusal(), 0));
       return;
     }
-    writeDelete(this.#host.ring, at, key);
+    writeDelete(this.#host.payloads, at, key);
   }
 
   #conditionalPut(
@@ -175,7 +179,7 @@ export class Writer {
     let ownValue = value;
     const evaluate = (): void => {
       const failure = this.#failure(condition);
-      if (failure !== null) this.#answerFromState((late) => done(late ?? failure, 0));
+      if (failure !== null) this.#answerFromState(group, (late) => done(late ?? failure, 0));
       else this.#appendPut(group, this.#stateInstant, key, 0, key.length, hash, ownValue, options, done);
     };
     if (this.#readState(group, key, hash)) evaluate();
@@ -211,7 +215,7 @@ export class Writer {
     for (let fetches = 0; fetches < MAX_FETCHES; fetches++) {
       const lastRevision = group.lastRevision;
       const version = await this.#engine.read(group.replicaId, key, hash, LATEST);
-      const refusal = this.#host.admission();
+      const refusal = this.#host.admissionTo(group);
       if (refusal !== null) throw refusal;
       if (!this.#readState(group, key, hash)) {
         // When nothing was written to the group since the read began, what it saw is the state.
@@ -229,9 +233,9 @@ export class Writer {
   /** False when a block has to be fetched first. Judges expiry at the revision that an append in this step would take. */
   #readState(group: Group, key: Uint8Array, hash: number, instant = this.#host.nextRevision(group)): boolean {
     this.#stateInstant = instant;
-    const unapplied = group.findUnapplied(this.#host.ring, key, 0, key.length, hash);
+    const unapplied = group.findUnapplied(key, 0, key.length, hash);
     if (unapplied !== null) {
-      const absent = isAbsentAt(this.#host.ring, group.foundStart, instant);
+      const absent = isAbsentAt(group.foundBytes, group.foundStart, instant);
       this.#stateRevision = absent ? 0 : unapplied.revision;
       this.#stateUnapplied = true;
       return true;
@@ -266,18 +270,29 @@ export class Writer {
   }
 
   /**
-   * Gives an answer that appends nothing. It may rest on writes that are not durable yet, or on an expiry judged at an
+   * Gives an answer that appends nothing. It may rest on writes that are not committed yet, or on an expiry judged at an
    * instant that nothing durable binds; then it waits for both, and gets an error when that takes too long. Later reads judge at
-   * that instant or above.
+   * that instant or above. With several voters a ReadIndex round shows that this was still the leader (Raft rule 8).
    */
-  #answerFromState(answer: BarrierDone): void {
-    const bound = this.#host.rely(this.#stateInstant);
-    if (bound !== null) {
+  #answerFromState(group: Group, answer: (late: CairnError | null) => void): void {
+    const host = this.#host;
+    const bound = host.rely(this.#stateInstant);
+    const unapplied = this.#stateUnapplied;
+    if (!host.readsAlone(group)) {
+      const term = group.raft.term;
+      const settled = async (): Promise<CairnError | null> => {
+        await bound;
+        await host.linearize(group);
+        if (unapplied) await host.whenApplied(group);
+        return group.raft.term === term ? null : host.notServing(group);
+      };
+      settled().then(answer, (error: unknown) => answer(asCairnError(error)));
+    } else if (bound !== null) {
       void bound.then(
-        () => this.#host.afterUnapplied(answer),
+        () => host.afterUnapplied(group, answer),
         (error: unknown) => answer(asCairnError(error)),
       );
-    } else if (this.#stateUnapplied && this.#host.unappliedEntries > 0) this.#host.afterUnapplied(answer);
+    } else if (unapplied && group.pendingCount > 0) host.afterUnapplied(group, answer);
     else queueMicrotask(() => answer(null));
   }
 
@@ -326,7 +341,7 @@ export class Writer {
           return false;
         });
         if (missing.length === 0) {
-          const refusal = this.#host.admission();
+          const refusal = this.#host.admissionTo(group);
           if (refusal !== null) throw refusal;
           this.#finishPart(part, instant, included, results, partDone);
           return;
@@ -359,7 +374,7 @@ export class Writer {
     this.#stateUnapplied = true;
     this.#stateInstant = instant;
     const revision = Math.max(part.group.lastRevision, 1);
-    this.#answerFromState((late) => {
+    this.#answerFromState(part.group, (late) => {
       const result = late === null ? { error: null, revision, deleted: false } : failed(late);
       for (const position of part.positions) results[position] = result;
       partDone();
@@ -395,7 +410,7 @@ export class Writer {
       queueMicrotask(() => done(new CairnError('too_large', `${expected}, found ${payloadBytes}`), 0));
       return;
     }
-    let at = this.#host.append(group, revision, ENTRY_WRITE, payloadBytes, count, keyHash, done);
+    let at = this.#host.append(group, revision, payloadBytes, keyHash, done);
     if (at < 0) {
       queueMicrotask(() => done(this.#host.refusal(), 0));
       return;
@@ -405,9 +420,9 @@ export class Writer {
       const { key } = operation;
       at =
         operation.kind === 'delete'
-          ? writeDelete(this.#host.ring, at, key)
+          ? writeDelete(this.#host.payloads, at, key)
           : writePut(
-              this.#host.ring,
+              this.#host.payloads,
               at,
               key,
               0,
