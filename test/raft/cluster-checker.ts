@@ -89,9 +89,7 @@ export class ClusterChecker {
       // What was lost since was there.
       return disk !== undefined && (disk.repairIndex >= index || diskHolds(disk, index, term));
     };
-    return [voters, outgoingVoters].every(
-      (half) => half.length === 0 || half.filter(holds).length * 2 > half.length,
-    );
+    return [voters, outgoingVoters].every((half) => half.length === 0 || half.filter(holds).length * 2 > half.length);
   }
 
   /** Raft rules 9 and 19: a leader that hears no quorum makes room in time, and a transfer ends in time. */

@@ -127,8 +127,14 @@ export class RandomCluster {
   #add(id: MemberId, nodeId: string): MemoryHost {
     const events: HostEvents = {
       applied: (host, entry, state) => this.#checker.applied(host, entry, state),
-      read: (_, read) => this.#checker.read(read),
-      refused: (_, token) => this.#checker.refused(token),
+      read: (_, read) => {
+        this.#count('read answered');
+        this.#checker.read(read);
+      },
+      refused: (_, token) => {
+        this.#count('read refused');
+        this.#checker.refused(token);
+      },
     };
     const host = new MemoryHost(
       id,
@@ -458,7 +464,7 @@ export class RandomCluster {
         this.#checker.check();
         this.#collect(host);
       }
-      for (let budget = 2000; this.#network.length > 0 && budget > 0; budget--) {
+      for (let budget = 600; this.#network.length > 0 && budget > 0; budget--) {
         this.#deliver();
         this.#checker.check();
       }
