@@ -43,6 +43,8 @@ export class ClusterChecker {
       const before = this.#commits.get(host.id) ?? 0;
       assert.ok(raft.commitIndex >= before, `member ${host.id}: the commit index went back`);
       if (raft.commitIndex === before) continue;
+      if (raft.role === 'leader')
+        assert.equal(raft.termAt(raft.commitIndex), raft.term, 'leaders commit their own entries');
       for (let i = Math.max(before, raft.baseIndex) + 1; i <= raft.commitIndex; i++) {
         // What is applied is on the disk, and may be gone from memory.
         const entry = i <= raft.appliedIndex ? host.disk.log[i - host.disk.base.index - 1] : raft.entry(i);
