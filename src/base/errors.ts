@@ -18,6 +18,10 @@ export type ErrorCode =
   | 'overloaded'
   | 'unavailable'
   | 'shutting_down'
+  /** Between nodes: another node leads the partition (extra `leader`, where it is known); nothing was executed. */
+  | 'not_leader'
+  /** The leader of the partition can't evaluate yet; nothing was executed. */
+  | 'not_ready'
   | 'deadline_exceeded'
   | 'disk_full'
   | 'disk_error'

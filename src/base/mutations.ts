@@ -31,7 +31,7 @@ export const MUTATIONS = {
   'raft-old-term-accepted': 'messages of an earlier term are taken as current',
   'raft-repair-votes': 'a voter that lost acknowledged entries votes before it is repaired',
   'raft-configuration-kept': 'a truncated configuration entry stays in force',
-  'raft-conflict-stuck': 'a rejected append is sent again unchanged',
+  'raft-conflict-stuck': 'a rejected append is sent again unchanged, with the next heartbeat',
 } as const satisfies Readonly<Record<string, string>>;
 
 export type Mutation = keyof typeof MUTATIONS;

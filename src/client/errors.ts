@@ -76,6 +76,8 @@ const CLASSES: Readonly<Record<string, ErrorClass>> = {
   unavailable: UnavailableError,
   overloaded: UnavailableError,
   shutting_down: UnavailableError,
+  not_leader: UnavailableError,
+  not_ready: UnavailableError,
   deadline_exceeded: DeadlineError,
   invalid_request: InvalidRequestError,
   invalid_key: InvalidRequestError,
@@ -89,7 +91,7 @@ const CLASSES: Readonly<Record<string, ErrorClass>> = {
 };
 
 /** Refusals that come before anything is executed, so that the same request may be sent again, also a write. */
-const NOT_EXECUTED = new Set(['unavailable', 'overloaded', 'shutting_down']);
+const NOT_EXECUTED = new Set(['unavailable', 'overloaded', 'shutting_down', 'not_leader', 'not_ready']);
 /** The server took the request up and can't say what became of it. */
 const UNKNOWN = new Set(['deadline_exceeded', 'disk_error', 'internal']);
 

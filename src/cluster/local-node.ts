@@ -14,7 +14,7 @@ import type { Executor } from '../ports/executor.js';
 import type { LogWriter } from '../ports/log-writer.js';
 import type { Random } from '../ports/random.js';
 import type { Revision } from '../lsm/row-key.js';
-import type { GroupState } from '../lsm/version/version-edit.js';
+import { emptyGroupState, type GroupState } from '../lsm/version/version-edit.js';
 import { applyWrite } from '../replica/apply.js';
 import { ENTRY_NO_OP, ENTRY_WRITE } from '../replica/command.js';
 import { Group, MANY_KEYS, SOLE_VOTER } from '../replica/group.js';
@@ -103,7 +103,10 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     ...(options.blockReaderThread === undefined ? {} : { blockReaderThread: options.blockReaderThread }),
     historyWindowMs: options.historyWindowMs,
     nowRevision: () => revisionClock?.boundNow() ?? 0,
-    captureAppliedState: () => ({ groups: groups.map(groupState), clockBound: log?.clockBound ?? 0 }),
+    captureAppliedState: () => {
+      const recorded = engine.groupStates();
+      return { groups: groups.map((group) => groupState(group, recorded)), clockBound: log?.clockBound ?? 0 };
+    },
     onFlushed: releaseLog,
     onError: onFatal,
     log: logger,
@@ -246,9 +249,10 @@ async function bringUpGroups(engine: Engine, identity: NodeIdentity): Promise<Gr
   });
 }
 
-function groupState(group: Group): GroupState {
+/** `recorded`: what the manifest says by now; nothing changes a member or a configuration yet. */
+function groupState(group: Group, recorded: ReadonlyMap<number, GroupState>): GroupState {
   return {
-    groupId: group.groupId,
+    ...(recorded.get(group.groupId) ?? emptyGroupState(group.groupId, group.replicaId)),
     replicaId: group.replicaId,
     appliedIndex: group.appliedIndex,
     appliedTerm: group.appliedTerm,

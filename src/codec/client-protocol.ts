@@ -6,7 +6,7 @@ import { cairn } from './generated/client.js';
 /** Names and limits of the client protocol. What they mean to a user: proto/README.md. */
 export const PROTOCOL_MAGIC = 0x4e52_4943;
 export const PROTOCOL_MAJOR = 1;
-export const PROTOCOL_MINOR = 0;
+export const PROTOCOL_MINOR = 1;
 export const DEFAULT_MAX_FRAME_BYTES = 17 << 20;
 /** Before the hello is accepted. */
 export const MAX_HELLO_BYTES = 64 << 10;

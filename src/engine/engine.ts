@@ -6,7 +6,7 @@ import { UserKeyMerge } from '../lsm/cursors/user-key-merge.js';
 import { VisibleCursor } from '../lsm/cursors/visible-cursor.js';
 import { MAX_ROW_KEY_BYTES, makeRowKey, REPLICA_ID_BYTES, writeReplicaId, type Revision } from '../lsm/row-key.js';
 import { ABSENT, FOUND, type FindResult } from '../lsm/table/table-reader.js';
-import type { GroupState } from '../lsm/version/version-edit.js';
+import { emptyGroupState, type GroupState } from '../lsm/version/version-edit.js';
 import { BlockReader } from './block-reader/block-reader.js';
 import { BlockCache } from './cache/block-cache.js';
 import { ReadLimiter } from './cache/read-limiter.js';
@@ -452,10 +452,6 @@ export class Engine {
     this.#failure = error instanceof Error ? error : new Error(String(error));
     this.#options.onError(this.#failure);
   }
-}
-
-function emptyGroupState(groupId: number, replicaId: number): GroupState {
-  return { groupId, replicaId, appliedIndex: 0, appliedTerm: 0, revision: 0, term: 0, vote: 0 };
 }
 
 /** The first row key behind all rows of a replica. */

@@ -198,7 +198,10 @@ export class Core {
 
   /** A snapshot takes the place of the whole log. */
   install(snapshot: SnapshotMeta): void {
-    assert(snapshot.index > this.commit || mutated('raft-snapshot-goes-back'), 'a snapshot is ahead of the commit index');
+    assert(
+      snapshot.index > this.commit || mutated('raft-snapshot-goes-back'),
+      'a snapshot is ahead of the commit index',
+    );
     this.log.reset(snapshot.index, snapshot.term, snapshot.revision);
     this.membership.reset({ index: snapshot.configIndex, configuration: snapshot.configuration });
     this.durability.replacedAll();

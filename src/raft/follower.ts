@@ -64,7 +64,10 @@ export class Follower implements Role {
       return;
     }
     const known = log.term(prevIndex);
-    assert(known === UNKNOWN_TERM || known === prevTerm, `committed entry ${prevIndex} is the same in every leader's log`);
+    assert(
+      known === UNKNOWN_TERM || known === prevTerm,
+      `committed entry ${prevIndex} is the same in every leader's log`,
+    );
     for (const entry of entries) if (entry.index > commit) this.#take(entry);
     const last = prevIndex + entries.length;
     if (mutated('raft-truncate-on-short-append') && last < log.lastIndex) this.#core.truncateFrom(last + 1);

@@ -51,7 +51,7 @@ export interface AppendReject extends Envelope {
   /** Where the logs may match: the sender's last entry at or below `rejectedIndex` of a term not above the append's `prevTerm`. */
   readonly hintIndex: number;
   readonly hintTerm: number;
-  /** The sender's disk lost entries that it may have acknowledged (CORRECTNESS.md, Raft rule 15): what it acknowledged before counts no more. */
+  /** The sender's disk lost entries (CORRECTNESS.md, Raft rule 15): what it acknowledged before counts no more. */
   readonly lost: boolean;
   readonly clock: number;
 }

@@ -8,7 +8,13 @@ import { Follower } from './follower.js';
 import { Leader } from './leader.js';
 import type { ConfigurationAt } from './membership.js';
 import type { Message } from './message.js';
-import { DEFAULT_RAFT_OPTIONS, type HardState, type RaftEnvironment, type RaftOptions, type RaftStart } from './options.js';
+import {
+  DEFAULT_RAFT_OPTIONS,
+  type HardState,
+  type RaftEnvironment,
+  type RaftOptions,
+  type RaftStart,
+} from './options.js';
 import type {
   ConfigProposal,
   ConfigRefusal,

@@ -136,8 +136,7 @@ export class Replicator {
       progress.becomeProbe(hint + 1);
       return;
     }
-    if (mutated('raft-conflict-stuck')) progress.paused = false;
-    else progress.rejected(rejectedIndex, hint);
+    if (!mutated('raft-conflict-stuck')) progress.rejected(rejectedIndex, hint);
   }
 
   /** A heartbeat was answered: messages get through, and what was lost before it is made up for. */

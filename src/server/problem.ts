@@ -26,6 +26,8 @@ const KINDS: Readonly<Record<ErrorCode, ProblemKind>> = {
   overloaded: { status: 503, title: 'Overloaded' },
   unavailable: { status: 503, title: 'Unavailable' },
   shutting_down: { status: 503, title: 'Shutting down' },
+  not_leader: { status: 503, title: 'Another node leads the partition' },
+  not_ready: { status: 503, title: 'The leader is not ready yet' },
   deadline_exceeded: { status: 504, title: 'Deadline exceeded, outcome unknown' },
   disk_full: { status: 507, title: 'Disk full' },
 };

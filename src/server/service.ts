@@ -58,11 +58,15 @@ export interface StoredVersion {
   readonly revision: Revision;
   readonly expiresAtMs: number;
   readonly contentType: string;
+  /** Of a stale read on a node that may lag: at most so much older than the latest. */
+  readonly stalenessMs?: number;
 }
 
 export interface ReadOptions {
   /** A revision to read at, or 0 for the latest. Rejects `history_gone` (extra.minRevision) below the floor, `invalid_request` in the future. */
   readonly at: Revision;
+  /** The answer may lag, is given without asking other nodes, and says by how much it may lag. Linearizable without it. */
+  readonly consistency?: 'stale';
 }
 
 export interface Condition {
@@ -109,6 +113,8 @@ export interface BatchResult {
 export interface MultiGetResult {
   readonly revision: Revision;
   readonly versions: readonly (StoredVersion | null)[];
+  /** As in StoredVersion. */
+  readonly stalenessMs?: number;
 }
 
 export interface ScanOptions {
@@ -119,11 +125,14 @@ export interface ScanOptions {
   readonly keysOnly: boolean;
   /** As in ReadOptions: 0 pins the scan to now. */
   readonly at: Revision;
+  readonly consistency?: 'stale';
 }
 
 export interface Scan {
   /** The instant that the scan sees. */
   readonly revision: Revision;
+  /** As in StoredVersion. */
+  readonly stalenessMs?: number;
   /** True when there is nothing after what `next` returned last. */
   readonly done: boolean;
   /** At most `limit` items and about `maxBytes` of keys and values, at least one item unless done. */

@@ -7,6 +7,7 @@ import { Prng } from '../../src/base/prng.js';
 import { writeNewFileSync } from '../../src/engine/file-io.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { LATEST } from '../../src/lsm/row-key.js';
+import { emptyGroupState } from '../../src/lsm/version/version-edit.js';
 import { bytesOf, DIRECTORY, newDisk, openHarness, putRecord, readAt, write } from './engine-harness.js';
 
 const TABLES = `${DIRECTORY}/tables`;
@@ -99,7 +100,7 @@ test('LSM rule 8: after a flush has failed no later one is installed, so nothing
   disk.inject({ operation: 'write', code: 'EIO', path: /sst$/, times: 1 });
   for (let index = 1; index <= 3; index++) {
     write(engine, replicaId, bytesOf(`key${index}`), index, putRecord('value'));
-    const group = { groupId: 1, replicaId, appliedIndex: index, appliedTerm: 1, revision: index, term: 1, vote: 0 };
+    const group = { ...emptyGroupState(1, replicaId), appliedIndex: index, appliedTerm: 1, revision: index, term: 1 };
     harness.captured = { groups: [group], clockBound: 0 };
     await assert.rejects(engine.flush(), { code: 'EIO' });
   }
@@ -357,7 +358,7 @@ test('Raft rule 13: an entry is never split between memtables, and a flush carri
   const { engine, disk } = harness;
   const replicaId = await engine.createReplica(1);
   const state = (appliedIndex: number): void => {
-    const group = { groupId: 1, replicaId, appliedIndex, appliedTerm: 1, revision: appliedIndex, term: 1, vote: 0 };
+    const group = { ...emptyGroupState(1, replicaId), appliedIndex, appliedTerm: 1, revision: appliedIndex, term: 1 };
     harness.captured = { groups: [group], clockBound: 1000 };
   };
   const value = putRecord('x'.repeat(500));

@@ -5,7 +5,7 @@ import { Prng } from '../../src/base/prng.js';
 import { readFileSync, writeNewFileSync } from '../../src/engine/file-io.js';
 import { Manifest } from '../../src/engine/manifest/manifest.js';
 import { applyEdit, type Version } from '../../src/lsm/version/version.js';
-import type { VersionEdit } from '../../src/lsm/version/version-edit.js';
+import { emptyGroupState, type VersionEdit } from '../../src/lsm/version/version-edit.js';
 import { DiskError, type SyncDisk } from '../../src/ports/disk.js';
 import { tableOf } from '../lsm/version/table-files.js';
 import { SimDisk } from '../sim/ports/sim-disk.js';
@@ -220,4 +220,45 @@ test('LSM rule 12: when the renamed CURRENT can not be made durable, no edit goe
     await assert.rejects(fillUntilRewritten(manifest, version, 1100), { code: 'disk_error' });
     await manifest.close();
   }
+});
+
+/** What a manifest held before groups had members, by offset, without the zeros at the end of each sector. */
+const MANIFEST_WITHOUT_MEMBERS: readonly (readonly [number, string])[] = [
+  [0, '434149524e4d414e0100000001000000000000000200000000000000005000000000000041738969'],
+  [4096, '434149524e4d414e0100000001000000000000000100000000000000004000000000000014e92ae6'],
+  [8192, '24000000555c89b201010000000000000002010000000000000003000000000000000004'],
+  [
+    12288,
+    '7e000000f5651b8701e903000000000000020300000000000000050100000005020000000701000000010000000000000000000000000000' +
+      '0000000000000000000000000000000000000000000000000000000000070200000002',
+  ],
+  [
+    16384,
+    '76000000c98a5a0803a0bb0d00000000000701000000010000002a00000000000000030000000000000039650c0000000000040000000000' +
+      '0000010000000000000009000100000000000000f401000000000000070000000000000000350c000000000039650c0000000000050000' +
+      '00000000016105000000000000017a',
+  ],
+];
+
+test('a manifest from before groups had members is read: member id and config index 0, no configuration', async () => {
+  const disk = newDisk();
+  await fill(disk, 0);
+  const old = new Uint8Array(20480);
+  for (const [offset, hex] of MANIFEST_WITHOUT_MEMBERS) old.set(Buffer.from(hex, 'hex'), offset);
+  replaceFile(disk.blocking, MANIFEST, old);
+  const applied = { appliedIndex: 42, appliedTerm: 3, revision: 812_345, term: 4, vote: 1 };
+  const found = await reopen(disk);
+  assert.deepEqual([...found.groups.values()], [{ ...emptyGroupState(1, 1), ...applied }, emptyGroupState(2, 2)]);
+  assert.deepEqual(
+    found.levels[0]!.map(({ fileNumber }) => fileNumber),
+    [1],
+  );
+
+  // What comes from now on stands behind it in the same file.
+  const member = { memberId: 7, configIndex: 40, configuration: Uint8Array.of(1, 0, 0) };
+  const { manifest, version } = await Manifest.open(disk, DIRECTORY);
+  const edit = { groups: [{ ...emptyGroupState(1, 1), ...applied, ...member }] };
+  await manifest.append(edit, applyEdit(version, edit));
+  await manifest.close();
+  assert.deepEqual((await reopen(disk)).groups.get(1), edit.groups[0]);
 });

@@ -7,7 +7,7 @@ import { ABSENT, FOUND, type Engine } from '../../src/engine/engine.js';
 import type { Cursor } from '../../src/lsm/cursor.js';
 import { isAbsentAt, TOMBSTONE_RECORD, writeRecordHeader } from '../../src/lsm/record.js';
 import type { Revision } from '../../src/lsm/row-key.js';
-import type { GroupState } from '../../src/lsm/version/version-edit.js';
+import { emptyGroupState, type GroupState } from '../../src/lsm/version/version-edit.js';
 import type { SimDisk } from '../sim/ports/sim-disk.js';
 import { openHarness, type Harness } from './engine-harness.js';
 import { InlineBlockReader } from './inline-block-reader.js';
@@ -151,8 +151,7 @@ export class ModelWorld {
 
   #capture(): void {
     const groups = this.groups.map(({ groupId, replicaId, applied, log }): GroupState => ({
-      groupId,
-      replicaId,
+      ...emptyGroupState(groupId, replicaId),
       appliedIndex: applied,
       appliedTerm: 1,
       revision: log[applied - 1]?.revision ?? 0,

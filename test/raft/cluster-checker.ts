@@ -43,6 +43,8 @@ export class ClusterChecker {
       const before = this.#commits.get(host.id) ?? 0;
       assert.ok(raft.commitIndex >= before, `member ${host.id}: the commit index went back`);
       if (raft.commitIndex === before) continue;
+      if (raft.role === 'leader')
+        assert.equal(raft.termAt(raft.commitIndex), raft.term, 'leaders commit their own entries');
       for (let i = Math.max(before, raft.baseIndex) + 1; i <= raft.commitIndex; i++) {
         // What is applied is on the disk, and may be gone from memory.
         const entry = i <= raft.appliedIndex ? host.disk.log[i - host.disk.base.index - 1] : raft.entry(i);
@@ -89,9 +91,7 @@ export class ClusterChecker {
       // What was lost since was there.
       return disk !== undefined && (disk.repairIndex >= index || diskHolds(disk, index, term));
     };
-    return [voters, outgoingVoters].every(
-      (half) => half.length === 0 || half.filter(holds).length * 2 > half.length,
-    );
+    return [voters, outgoingVoters].every((half) => half.length === 0 || half.filter(holds).length * 2 > half.length);
   }
 
   /** Raft rules 9 and 19: a leader that hears no quorum makes room in time, and a transfer ends in time. */

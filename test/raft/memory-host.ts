@@ -140,7 +140,22 @@ export class MemoryHost {
     );
   }
 
-  crash(): void {
+  /**
+   * What was being written is lost, but for the oldest `whole` writes, and of the next one the first `entries` entries: the log keeps
+   * its order, and only an entry is atomic.
+   */
+  crash(whole = 0, entries = -1): void {
+    for (let i = 0; i < whole && this.writes.length > 0; i++) this.writeNext();
+    const [torn] = this.writes;
+    if (torn !== undefined && entries >= 0) {
+      // Only an entry truncates.
+      this.writes[0] = {
+        ...torn,
+        entries: torn.entries.slice(0, entries),
+        request: { ...torn.request, truncateFrom: 0 },
+      };
+      this.writeNext();
+    }
     this.alive = false;
     this.writes.length = 0;
     this.#received.clear();

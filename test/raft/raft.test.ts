@@ -22,7 +22,7 @@ function hostOf(id: number, voters: number, options: Partial<RaftOptions> = {}):
 
 /** Everything that the cores have to say to each other, until they are silent. */
 function settle(hosts: readonly MemoryHost[]): void {
-  for (let quiet = false; !quiet; ) {
+  for (let quiet = false; !quiet;) {
     quiet = true;
     for (const host of hosts) {
       const { messages } = host.collect();

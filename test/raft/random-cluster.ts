@@ -127,8 +127,14 @@ export class RandomCluster {
   #add(id: MemberId, nodeId: string): MemoryHost {
     const events: HostEvents = {
       applied: (host, entry, state) => this.#checker.applied(host, entry, state),
-      read: (_, read) => this.#checker.read(read),
-      refused: (_, token) => this.#checker.refused(token),
+      read: (_, read) => {
+        this.#count('read answered');
+        this.#checker.read(read);
+      },
+      refused: (_, token) => {
+        this.#count('read refused');
+        this.#checker.refused(token);
+      },
     };
     const host = new MemoryHost(
       id,
@@ -238,7 +244,7 @@ export class RandomCluster {
   }
 
   #crash(host: MemoryHost): void {
-    host.crash();
+    host.crash(this.#prng.pick([0, 0, 1, 2, 9]), this.#prng.pick([-1, -1, 0, 1, 2]));
     this.#endStreams(host);
   }
 
@@ -301,15 +307,16 @@ export class RandomCluster {
 
   /** Entries that were durable, and may have been acknowledged, can't be read any more. Never on two replicas at a time. */
   #loseTail(host: MemoryHost): void {
-    const { disk } = host;
-    const last = disk.log.at(-1)?.index ?? 0;
-    if (this.#repairing || last <= disk.machine.index) return;
+    if (this.#repairing) return;
     // Else the rest may be too few to go on without it.
     for (const { raft } of this.#hosts.values()) {
       const { voters, outgoingVoters, joint, members } = raft.configuration;
       if (members.length > 0 && (voters.length < 3 || (joint && outgoingVoters.length < 3))) return;
     }
     this.#crash(host);
+    const { disk } = host;
+    const last = disk.log.at(-1)?.index ?? 0;
+    if (last <= disk.machine.index) return;
     const keep = this.#prng.between(disk.machine.index, last - 1);
     disk.log = disk.log.filter(({ index }) => index <= keep);
     disk.repairIndex = last;
@@ -458,7 +465,7 @@ export class RandomCluster {
         this.#checker.check();
         this.#collect(host);
       }
-      for (let budget = 2000; this.#network.length > 0 && budget > 0; budget--) {
+      for (let budget = 600; this.#network.length > 0 && budget > 0; budget--) {
         this.#deliver();
         this.#checker.check();
       }

@@ -138,7 +138,14 @@ class ScriptRunner {
         const from = this.#host(first);
         const { raft, id } = from;
         this.#send(
-          { type: 'snapshot', group: GROUP, from: id, to: Number(second), term: raft.term, snapshot: from.snapshotMeta() },
+          {
+            type: 'snapshot',
+            group: GROUP,
+            from: id,
+            to: Number(second),
+            term: raft.term,
+            snapshot: from.snapshotMeta(),
+          },
           from.machine,
         );
         break;
@@ -187,9 +194,15 @@ class ScriptRunner {
 
   #log({ disk, raft }: MemoryHost, words: readonly string[], host = this.#host(String(raft.id))): void {
     const terms = words.filter((word) => /^\d+$/.test(word)).map(Number);
-    const named = new Map(words.filter((word) => word.includes('=')).map((word) => word.split('=') as [string, string]));
+    const named = new Map(
+      words.filter((word) => word.includes('=')).map((word) => word.split('=') as [string, string]),
+    );
     disk.log = terms.map((term, i): Entry => ({ term, index: i + 1, kind: 'normal', revision: i + 1, data: NO_DATA }));
-    disk.hardState = { term: Number(named.get('term') ?? terms.at(-1) ?? 0), vote: 0, commit: Number(named.get('commit') ?? 0) };
+    disk.hardState = {
+      term: Number(named.get('term') ?? terms.at(-1) ?? 0),
+      vote: 0,
+      commit: Number(named.get('commit') ?? 0),
+    };
     host.start();
     this.#state(host);
   }
@@ -210,7 +223,8 @@ class ScriptRunner {
       const { role, leader, term } = softState;
       say(`is ${role} in term ${term}${leader === 0 ? '' : `, led by ${leader}`}`);
     }
-    for (const { snapshot, verdict } of snapshotVerdicts) say(`snapshot ${snapshot.term}/${snapshot.index}: ${verdict}`);
+    for (const { snapshot, verdict } of snapshotVerdicts)
+      say(`snapshot ${snapshot.term}/${snapshot.index}: ${verdict}`);
     if (loud && persist !== null) {
       const { hardState, entries, truncateFrom, snapshot } = persist;
       const parts: string[] = [];
@@ -220,7 +234,8 @@ class ScriptRunner {
       if (entries !== null) parts.push(`entries ${entries.from}..${entries.to}`);
       say(`writes ${parts.join(', ')}`);
     }
-    if (loads.length > 0 && loud) for (const { from, to, follower } of loads) say(`loads ${from}..${to} for ${follower}`);
+    if (loads.length > 0 && loud)
+      for (const { from, to, follower } of loads) say(`loads ${from}..${to} for ${follower}`);
     for (const message of messages) {
       if (loud) this.#say(`${describe(message)}`);
       this.#send(message, null);
@@ -272,7 +287,9 @@ class ScriptRunner {
         }
         if (host.raft.hasReady) this.#ready(host, false);
       }
-      const inside = this.#network.filter(({ message: { from, to } }) => members.includes(from) && members.includes(to));
+      const inside = this.#network.filter(
+        ({ message: { from, to } }) => members.includes(from) && members.includes(to),
+      );
       this.#network = this.#network.filter((item) => !inside.includes(item));
       for (const { message, data } of inside) this.#arrive(message, data);
       if (!moved && inside.length === 0) return;
@@ -337,7 +354,9 @@ function describe(message: Message): string {
 function detail(message: Message): string {
   switch (message.type) {
     case 'append': {
-      const entries = message.entries.map(({ term, index, kind }) => `${term}/${index}${kind === 'normal' ? '' : ` ${kind}`}`);
+      const entries = message.entries.map(
+        ({ term, index, kind }) => `${term}/${index}${kind === 'normal' ? '' : ` ${kind}`}`,
+      );
       return ` behind ${message.prevTerm}/${message.prevIndex} [${entries.join(', ')}] commit ${message.commit}`;
     }
     case 'append_reply':

@@ -7,7 +7,7 @@ import { createEngineJobs, type EngineJobs } from '../../src/engine/jobs/jobs.js
 import { Log } from '../../src/engine/log/log.js';
 import { isTombstone, TOMBSTONE_RECORD } from '../../src/lsm/record.js';
 import { LATEST, type Revision } from '../../src/lsm/row-key.js';
-import type { GroupState } from '../../src/lsm/version/version-edit.js';
+import { emptyGroupState, type GroupState } from '../../src/lsm/version/version-edit.js';
 import type { CrashScript } from './crash-harness.js';
 import { SimLogWriter } from './ports/sim-log-writer.js';
 import type { SimMachine } from './sim-machine.js';
@@ -381,8 +381,7 @@ export class Store {
 
   #stateOf(group: LiveGroup): GroupState {
     return {
-      groupId: group.memory.groupId,
-      replicaId: group.replicaId,
+      ...emptyGroupState(group.memory.groupId, group.replicaId),
       appliedIndex: group.appliedIndex,
       appliedTerm: 1,
       revision: group.appliedRevision,

@@ -3,20 +3,30 @@ import { CorruptionError } from '../../base/errors.js';
 import { MAX_ROW_KEY_BYTES } from '../row-key.js';
 import type { TableFile } from './table-file.js';
 import { MAX_LEVELS } from './version.js';
-import type { AddedTable, GroupState, RemovedTable, VersionEdit } from './version-edit.js';
+import {
+  emptyGroupState,
+  type AddedTable,
+  type GroupState,
+  type RemovedTable,
+  type VersionEdit,
+} from './version-edit.js';
 
 /**
  * An edit as bytes: a run of fields, each a tag (u8) and what the tag says. Integers are little endian, u64 below 2^53. A
- * reader refuses unknown tags. Framing and checksum are the manifest's (engine/manifest).
+ * reader refuses unknown tags, so a field that gets more to say gets a new tag, and the old one stays readable. Framing and
+ * checksum are the manifest's (engine/manifest).
  *
- *   1 next file number    u64                  7 group state     groupId u32, replicaId u32, applied index u64,
- *   2 next replica id     u64                                    applied term u64, revision u64, term u64, vote u64
- *   3 clock bound         u64                  8 removed group   groupId u32
- *   4 history floor       u64                  9 added table     level u8, file u64, size u64, entries u64,
- *   5 created replica     u32                                    smallest and largest revision u64, smallest and
- *   6 dropped replica     u32                                    largest row (u32 length, bytes)
- *                                             10 removed table   level u8, file u64
- *                                             11 pointer         level u8, row (u32 length, bytes)
+ *   1 next file number    u64                  8 removed group   groupId u32
+ *   2 next replica id     u64                  9 added table     level u8, file u64, size u64, entries u64,
+ *   3 clock bound         u64                                    smallest and largest revision u64, smallest and
+ *   4 history floor       u64                                    largest row (u32 length, bytes)
+ *   5 created replica     u32                 10 removed table   level u8, file u64
+ *   6 dropped replica     u32                 11 pointer         level u8, row (u32 length, bytes)
+ *                                             12 group state     as 7, then member id u64, config index u64,
+ *                                                                configuration (u32 length, bytes)
+ *   7 group state         only read, from before there were members: groupId u32, replicaId u32, applied index u64,
+ *                         applied term u64, revision u64, term u64, vote u64; member id and config index are 0, the
+ *                         configuration is empty
  */
 const TAG_NEXT_FILE = 1;
 const TAG_NEXT_REPLICA = 2;
@@ -24,13 +34,16 @@ const TAG_CLOCK_BOUND = 3;
 const TAG_HISTORY_FLOOR = 4;
 const TAG_CREATED_REPLICA = 5;
 const TAG_DROPPED_REPLICA = 6;
-const TAG_GROUP = 7;
+const TAG_GROUP_WITHOUT_MEMBER = 7;
 const TAG_REMOVED_GROUP = 8;
 const TAG_ADDED_TABLE = 9;
 const TAG_REMOVED_TABLE = 10;
 const TAG_POINTER = 11;
+const TAG_GROUP = 12;
 
-const GROUP_BYTES = 4 + 4 + 5 * 8;
+const GROUP_FIXED_BYTES = 4 + 4 + 7 * 8 + 4;
+/** Thousands of members would fit; more is corruption. */
+const MAX_CONFIGURATION_BYTES = 1024 ** 2;
 const TABLE_FIXED_BYTES = 1 + 5 * 8 + 4 + 4;
 
 export function encodeEdit(edit: VersionEdit): Uint8Array {
@@ -44,6 +57,7 @@ export function encodeEdit(edit: VersionEdit): Uint8Array {
   for (const group of edit.groups ?? []) {
     writer.tag(TAG_GROUP).uint32(group.groupId).uint32(group.replicaId).uint53(group.appliedIndex);
     writer.uint53(group.appliedTerm).uint53(group.revision).uint53(group.term).uint53(group.vote);
+    writer.uint53(group.memberId).uint53(group.configIndex).bytes(group.configuration);
   }
   for (const groupId of edit.removedGroups ?? []) writer.tag(TAG_REMOVED_GROUP).uint32(groupId);
   for (const { level, table } of edit.added ?? []) {
@@ -78,6 +92,7 @@ export function decodeEdit(source: Uint8Array, where: string): VersionEdit {
     else if (tag === TAG_CREATED_REPLICA) createdReplicas.push(reader.uint32());
     else if (tag === TAG_DROPPED_REPLICA) droppedReplicas.push(reader.uint32());
     else if (tag === TAG_GROUP) groups.push(readGroup(reader));
+    else if (tag === TAG_GROUP_WITHOUT_MEMBER) groups.push(readGroupWithoutMember(reader));
     else if (tag === TAG_REMOVED_GROUP) removedGroups.push(reader.uint32());
     else if (tag === TAG_ADDED_TABLE) added.push({ level: reader.level(), table: readTable(reader) });
     else if (tag === TAG_REMOVED_TABLE) removed.push({ level: reader.level(), fileNumber: reader.uint53() });
@@ -89,8 +104,16 @@ export function decodeEdit(source: Uint8Array, where: string): VersionEdit {
 
 function readGroup(reader: EditReader): GroupState {
   return {
-    groupId: reader.uint32(),
-    replicaId: reader.uint32(),
+    ...readGroupWithoutMember(reader),
+    memberId: reader.uint53(),
+    configIndex: reader.uint53(),
+    configuration: reader.bytes(MAX_CONFIGURATION_BYTES, 'configuration'),
+  };
+}
+
+function readGroupWithoutMember(reader: EditReader): GroupState {
+  return {
+    ...emptyGroupState(reader.uint32(), reader.uint32()),
     appliedIndex: reader.uint53(),
     appliedTerm: reader.uint53(),
     revision: reader.uint53(),
@@ -117,7 +140,8 @@ function editBytes(edit: VersionEdit): number {
     if (value !== undefined) size += 9;
   }
   size += 5 * (edit.createdReplicas?.length ?? 0) + 5 * (edit.droppedReplicas?.length ?? 0);
-  size += (1 + GROUP_BYTES) * (edit.groups?.length ?? 0) + 5 * (edit.removedGroups?.length ?? 0);
+  for (const { configuration } of edit.groups ?? []) size += 1 + GROUP_FIXED_BYTES + configuration.length;
+  size += 5 * (edit.removedGroups?.length ?? 0);
   for (const { table } of edit.added ?? []) {
     size += 1 + TABLE_FIXED_BYTES + table.smallestRow.length + table.largestRow.length;
   }
@@ -198,9 +222,13 @@ class EditReader {
   }
 
   row(): Uint8Array {
+    return this.bytes(MAX_ROW_KEY_BYTES, 'row key');
+  }
+
+  bytes(atMost: number, what: string): Uint8Array {
     const length = this.uint32();
-    if (length > MAX_ROW_KEY_BYTES) {
-      throw new CorruptionError(this.#where, `a row key of at most ${MAX_ROW_KEY_BYTES} bytes`, `${length}`);
+    if (length > atMost) {
+      throw new CorruptionError(this.#where, `a ${what} of at most ${atMost} bytes`, `${length}`);
     }
     const start = this.#take(length);
     return copyBytes(this.#source, start, length);

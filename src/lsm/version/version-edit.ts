@@ -13,6 +13,30 @@ export interface GroupState {
   readonly term: number;
   /** The member voted for in `term`, 0 for none. */
   readonly vote: number;
+  /** This replica's Raft member id, 0 when it is not known. */
+  readonly memberId: number;
+  /** Index of the entry that `configuration` comes from. */
+  readonly configIndex: number;
+  /** The Raft configuration in force at `appliedIndex`, as raft/configuration-codec.ts writes it; empty: none recorded. */
+  readonly configuration: Uint8Array;
+}
+
+const NO_CONFIGURATION = new Uint8Array(0);
+
+/** The state of a group whose replica is new and has applied nothing. */
+export function emptyGroupState(groupId: number, replicaId: number): GroupState {
+  return {
+    groupId,
+    replicaId,
+    appliedIndex: 0,
+    appliedTerm: 0,
+    revision: 0,
+    term: 0,
+    vote: 0,
+    memberId: 0,
+    configIndex: 0,
+    configuration: NO_CONFIGURATION,
+  };
 }
 
 export interface AddedTable {

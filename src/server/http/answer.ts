@@ -98,6 +98,8 @@ function problemHeaders(error: CairnError): string {
     case 'overloaded':
     case 'unavailable':
     case 'shutting_down':
+    case 'not_leader':
+    case 'not_ready':
     case 'disk_full':
       return `\r\nRetry-After: ${RETRY_AFTER_SECONDS}`;
     case 'method_not_allowed':

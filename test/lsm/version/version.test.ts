@@ -29,6 +29,9 @@ const group = fc.record({
   revision: number,
   term: number,
   vote: number,
+  memberId: number,
+  configIndex: number,
+  configuration: fc.uint8Array({ maxLength: 300 }),
 });
 const edit: fc.Arbitrary<VersionEdit> = fc.record({
   nextFileNumber: number,
