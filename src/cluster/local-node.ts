@@ -6,21 +6,22 @@ import type { EngineOptions } from '../engine/engine-options.js';
 import { CURRENT_NAME, CURRENT_TEMPORARY_NAME, parseManifestName } from '../engine/manifest/format.js';
 import { Log } from '../engine/log/log.js';
 import type { LogOptions } from '../engine/log/log-options.js';
-import type { LogRecoverySink } from '../engine/log/recovery.js';
 import type { BlockReaderThread } from '../ports/block-reader-thread.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Disk, SyncDisk } from '../ports/disk.js';
 import type { Executor } from '../ports/executor.js';
 import type { LogWriter } from '../ports/log-writer.js';
 import type { Random } from '../ports/random.js';
-import type { Revision } from '../lsm/row-key.js';
 import { emptyGroupState, type GroupState } from '../lsm/version/version-edit.js';
-import { applyWrite } from '../replica/apply.js';
-import { ENTRY_NO_OP, ENTRY_WRITE } from '../replica/command.js';
-import { Group, MANY_KEYS, SOLE_VOTER } from '../replica/group.js';
+import { encodeConfiguration } from '../raft/configuration-codec.js';
+import { NO_CONFIGURATION } from '../raft/configuration.js';
+import { DEFAULT_RAFT_OPTIONS, type RaftEnvironment, type RaftOptions } from '../raft/options.js';
+import { Raft } from '../raft/raft.js';
+import { Group } from '../replica/group.js';
 import { RevisionClock } from '../replica/revision-clock.js';
-import { GroupHost } from './group-host.js';
+import { GroupHost, NO_TRANSPORT, type RaftTransport } from './group-host.js';
 import { createIdentity, IDENTITY_FILE, readIdentity, writeIdentity, type NodeIdentity } from './node-identity.js';
+import { GroupRecovery } from './recover-groups.js';
 
 /** Partition p is group p + 1; group 0 is kept for the meta group. */
 const FIRST_PARTITION_GROUP = 1;
@@ -29,6 +30,11 @@ const LOG_DIRECTORY = 'log';
 const LOG_TO_MEMTABLE = 4;
 /** How often a tree that has nothing else to do writes a table again for its garbage: 3 MB/s with tables of 32 MB. */
 const GARBAGE_INTERVAL_MS = 10_000;
+/** Raft's interval of time: a follower waits 1 to 2 s for its leader, a leader speaks every 100 ms. */
+const TICK_MS = 50;
+/** Entries that were applied and are kept for followers that are behind, for all groups together. */
+const KEPT_ENTRIES_BYTES = 64 << 20;
+const NOTHING_RECORDED = { index: 0, configuration: NO_CONFIGURATION };
 const STORAGE_DIRECTORIES = [LOG_DIRECTORY, 'tables'];
 /** A batch's part for one partition: an HTTP body of 16 MiB and what the operations add. */
 const MAX_ENTRY_BYTES = 17 << 20;
@@ -52,6 +58,11 @@ export interface LocalNodeOptions {
   /** Reads blocks of tables; without it they are read through `disk`. */
   readonly blockReaderThread?: BlockReaderThread;
   readonly logger: Logger;
+  /** The nodes that a new cluster begins with, this one among them; this one alone unless told. */
+  readonly members?: readonly string[];
+  /** For a new data directory that belongs to a cluster of several; random unless told. */
+  readonly clusterId?: string;
+  readonly transport?: RaftTransport;
   /** The node can't go on: a failed sync, a broken invariant of the storage. The process has to end. */
   readonly onFatal: (error: Error) => void;
   readonly onLogWrite?: (durationMs: number, bytes: number, records: number) => void;
@@ -59,7 +70,11 @@ export interface LocalNodeOptions {
   readonly maxEntryBytes?: number;
   /** Sizes and limits that users have no option for; the simulator makes them tiny. */
   readonly tuning?: Pick<EngineOptions, 'targetTableSizeBytes' | 'levelBaseSizeBytes' | 'level0'> &
-    Pick<LogOptions, 'ringBytes'> & { readonly garbageIntervalMs?: number };
+    Pick<LogOptions, 'ringBytes'> & {
+      readonly garbageIntervalMs?: number;
+      readonly tickMs?: number;
+      readonly raft?: Partial<RaftOptions>;
+    };
 }
 
 export interface LocalNode {
@@ -103,17 +118,14 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     ...(options.blockReaderThread === undefined ? {} : { blockReaderThread: options.blockReaderThread }),
     historyWindowMs: options.historyWindowMs,
     nowRevision: () => revisionClock?.boundNow() ?? 0,
-    captureAppliedState: () => {
-      const recorded = engine.groupStates();
-      return { groups: groups.map((group) => groupState(group, recorded)), clockBound: log?.clockBound ?? 0 };
-    },
+    captureAppliedState: () => ({ groups: groups.map(groupState), clockBound: log?.clockBound ?? 0 }),
     onFlushed: releaseLog,
     onError: onFatal,
     log: logger,
   });
   try {
-    groups = await bringUpGroups(engine, identity);
-    const replay = new Replay(engine, groups);
+    const states = await groupStates(engine, identity);
+    const replay = new GroupRecovery(engine, identity.nodeId, identity.members, states);
     const startedMs = options.clock.monotonicMs();
     const maxEntryBytes = options.maxEntryBytes ?? MAX_ENTRY_BYTES;
     log = Log.open(
@@ -146,18 +158,38 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       logger.info({ entries: entryCount, replayed: replay.appliedCount, tornBytes, elapsedMs }, 'log recovered');
     }
     const flushedBound = log.recovered.endedCleanly ? 0 : engine.recovered.clockBound;
-    const recoveredBound = Math.max(flushedBound, log.clockBound, ...groups.map((g) => g.lastRevision));
+    const recovered = replay.result();
+    const lastRevisions = recovered.map(({ raft, revision }) => raft.log.entries.at(-1)?.revision ?? revision);
+    const recoveredBound = Math.max(flushedBound, log.clockBound, ...lastRevisions);
     const openClock = new RevisionClock(options.clock, recoveredBound);
     revisionClock = openClock;
+    groups = recovered.map((start) => {
+      const { raft, partition } = start;
+      const environment: RaftEnvironment = {
+        random: (bound) => options.random.uint32() % bound,
+        clock: () => openClock.now(),
+        durableClock: () => openClock.durableBound,
+        raiseClock: (instant) => openClock.raise(instant),
+        nextRevision: (above) => host!.nextRevisionAbove(partition, above),
+        readToken: () => host!.readToken,
+      };
+      const isAlone = raft.configuration.configuration.members.length === 1;
+      const maxBytesInMemory = isAlone ? 0 : KEPT_ENTRIES_BYTES / recovered.length;
+      const limits = { ...DEFAULT_RAFT_OPTIONS, maxBytesInMemory, ...options.tuning?.raft };
+      return new Group(raft.group, { ...start, raft: new Raft(raft, environment, limits) });
+    });
     host = new GroupHost({
       groups,
       engine,
       log,
       clock: options.clock,
       revisionClock: openClock,
+      transport: options.transport ?? NO_TRANSPORT,
       requestTimeoutMs: options.requestTimeoutMs,
+      tickMs: options.tuning?.tickMs ?? TICK_MS,
+      firstReadToken: recoveredBound + 1,
     });
-    await host.startTerm();
+    await host.startAlone();
     const bound: NodeIdentity = { ...identity, logId: Buffer.from(log.logId).toString('hex') };
     if (isNew) writeIdentity(disk.blocking, dataDir, bound);
     const openHost = host;
@@ -224,83 +256,37 @@ function isManifestFile(name: string): boolean {
   return name === CURRENT_NAME || name === CURRENT_TEMPORARY_NAME || parseManifestName(name) !== null;
 }
 
-async function bringUpGroups(engine: Engine, identity: NodeIdentity): Promise<Group[]> {
+/** Each group's state in the manifest; a new directory's groups are made. */
+async function groupStates(engine: Engine, identity: NodeIdentity): Promise<GroupState[]> {
   const groupIds = Array.from({ length: identity.partitions }, (_, partition) => partition + FIRST_PARTITION_GROUP);
-  const known = engine.recovered.groups;
   if (identity.logId === '') {
     const replicaIds = await engine.createReplicas(groupIds);
-    return replicaIds.map((replicaId, partition) => {
-      const fresh = {
-        groupId: partition + FIRST_PARTITION_GROUP,
-        appliedIndex: 0,
-        appliedTerm: 0,
-        revision: 0,
-        term: 0,
-      };
-      return new Group({ ...fresh, replicaId, partition });
-    });
+    return replicaIds.map((replicaId, partition) => emptyGroupState(partition + FIRST_PARTITION_GROUP, replicaId));
   }
-  return groupIds.map((groupId, partition) => {
-    const state = known.get(groupId);
+  return groupIds.map((groupId) => {
+    const state = engine.recovered.groups.get(groupId);
     if (state === undefined) {
       throw new CorruptionError('manifest', `the replicas of ${groupIds.length} groups`, `none of group ${groupId}`);
     }
-    return new Group({ ...state, partition });
+    return state;
   });
 }
 
-/** `recorded`: what the manifest says by now; nothing changes a member or a configuration yet. */
-function groupState(group: Group, recorded: ReadonlyMap<number, GroupState>): GroupState {
+/** What the group has applied, for the manifest. */
+function groupState(group: Group): GroupState {
+  const { raft } = group;
+  const { term, vote } = raft.hardState;
+  const { index, configuration } = raft.configurationAt(group.appliedIndex) ?? NOTHING_RECORDED;
   return {
-    ...(recorded.get(group.groupId) ?? emptyGroupState(group.groupId, group.replicaId)),
+    groupId: group.groupId,
     replicaId: group.replicaId,
     appliedIndex: group.appliedIndex,
     appliedTerm: group.appliedTerm,
     revision: group.appliedRevision,
-    term: group.term,
-    vote: SOLE_VOTER,
+    term,
+    vote,
+    memberId: raft.id,
+    configIndex: index,
+    configuration: encodeConfiguration(configuration),
   };
-}
-
-/** Takes the log's entries at start. The only voter's log is committed as far as it reaches, so each entry is applied. */
-class Replay implements LogRecoverySink {
-  appliedCount = 0;
-  readonly #engine: Engine;
-  readonly #groups: ReadonlyMap<number, Group>;
-
-  constructor(engine: Engine, groups: readonly Group[]) {
-    this.#engine = engine;
-    this.#groups = new Map(groups.map((group) => [group.replicaId, group]));
-  }
-
-  entry(
-    _group: number,
-    replicaId: number,
-    term: number,
-    index: number,
-    revision: Revision,
-    kind: number,
-    bytes: Uint8Array,
-    payloadStart: number,
-    payloadLength: number,
-  ): void {
-    const group = this.#groups.get(replicaId);
-    if (group === undefined || index <= group.appliedIndex) return;
-    if (index !== group.appliedIndex + 1) {
-      const where = `log, group ${group.groupId}`;
-      throw new CorruptionError(where, `entry ${group.appliedIndex + 1} after the flushed ones`, `entry ${index}`);
-    }
-    if (kind === ENTRY_WRITE) {
-      applyWrite(this.#engine, group.replicaId, revision, bytes, payloadStart, payloadLength, MANY_KEYS);
-    } else if (kind !== ENTRY_NO_OP) {
-      throw new CorruptionError(`log, group ${group.groupId}, entry ${index}`, 'a known kind', String(kind));
-    }
-    group.replayed(index, term, revision);
-    this.appliedCount++;
-  }
-
-  hardState(_group: number, replicaId: number, term: number): void {
-    const group = this.#groups.get(replicaId);
-    if (group !== undefined && term > group.term) group.term = term;
-  }
 }

@@ -18,6 +18,8 @@ export interface NodeIdentity {
   readonly incarnation: string;
   readonly partitions: number;
   readonly replicationFactor: number;
+  /** The nodes that the cluster began with: all groups were born on them. Absent in directories of older versions. */
+  readonly members: readonly string[];
   /** Names the log that belongs to the directory, in hex; '' until engine and log exist: nothing was acknowledged before. */
   readonly logId: string;
 }
@@ -30,6 +32,9 @@ export interface IdentityWishes {
   /** 0: no wish. */
   readonly partitions: number;
   readonly replicationFactor: number;
+  /** For a new directory only; this node alone and a random id unless told. */
+  readonly members?: readonly string[];
+  readonly clusterId?: string;
 }
 
 const DEFAULT_PARTITIONS = 64;
@@ -44,7 +49,8 @@ export function readIdentity(disk: SyncDisk, directory: string, wishes: Identity
   if (checksum !== checksumOf(line)) {
     throw new CorruptionError(path, `checksum ${checksumOf(line)}`, JSON.stringify(checksum));
   }
-  const identity = JSON.parse(line) as NodeIdentity;
+  const stored = JSON.parse(line) as NodeIdentity & { readonly members?: readonly string[] };
+  const identity: NodeIdentity = { ...stored, members: stored.members ?? [stored.nodeId] };
   if (identity.format !== DATA_FORMAT) {
     throw new CairnError(
       'configuration',
@@ -77,10 +83,11 @@ export function createIdentity(wishes: IdentityWishes, random: Random): NodeIden
   return {
     format: DATA_FORMAT,
     nodeId: wishes.nodeId,
-    clusterId: randomId(random),
+    clusterId: wishes.clusterId ?? randomId(random),
     incarnation: randomId(random),
     partitions: wishes.partitions === 0 ? DEFAULT_PARTITIONS : wishes.partitions,
     replicationFactor: wishes.replicationFactor === 0 ? DEFAULT_REPLICATION_FACTOR : wishes.replicationFactor,
+    members: wishes.members ?? [wishes.nodeId],
     logId: '',
   };
 }

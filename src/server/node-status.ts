@@ -25,9 +25,9 @@ export function nodeStatus(options: NodeStatusOptions): NodeStatus {
     revision: revisionClock.now(),
     partitions: host.groups.map((group) => ({
       partition: group.partition,
-      leader: identity.nodeId,
-      term: group.term,
-      commitIndex: group.appliedIndex,
+      leader: host.leaderOf(group) ?? '',
+      term: group.raft.term,
+      commitIndex: group.raft.commitIndex,
       appliedIndex: group.appliedIndex,
     })),
     storage: {
