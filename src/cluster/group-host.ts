@@ -96,6 +96,9 @@ export class GroupHost {
   /** Handed out by cores and not wholly in the log, which has no room. */
   readonly #backlog = new Fifo<Writing>();
   #backlogBytes = 0;
+  /** Proposed here since the cores were last asked for what goes to the log. */
+  #proposed = 0;
+  #proposedBytes = 0;
   /** In the log, in records that are not durable yet. */
   readonly #writing = new Fifo<Writing>();
   /** From here on those that no record was sealed for. */
@@ -230,6 +233,7 @@ export class GroupHost {
    * taken. `done` is called after the entry was applied, never before this returns.
    */
   append(group: Group, revision: Revision, payloadLength: number, keyHash: number, done: EntryDone | null): number {
+    if (!this.#log.wouldTake(this.#proposed + 1, this.#proposedBytes + payloadLength, payloadLength)) return -1;
     const at = this.#slabs.take(payloadLength);
     const { bytes } = this.#slabs;
     const entry: Entry | ProposalRefusal = group.raft.propose(
@@ -237,6 +241,8 @@ export class GroupHost {
       new Uint8Array(bytes.buffer, bytes.byteOffset + at, payloadLength),
     );
     if (typeof entry === 'string') return -1;
+    this.#proposed++;
+    this.#proposedBytes += payloadLength;
     this.#schedule(group);
     group.appended({ group, entry, keyHash, appendedAtMs: this.#turnStartedMs, done, rows: null });
     this.#gave(revision);
@@ -367,7 +373,9 @@ export class GroupHost {
       let led = 0;
       for (const group of this.groups) {
         if (group.raft.role !== 'leader') continue;
-        const heirs = group.raft.progress.filter(({ id, caughtUp }) => caughtUp && group.raft.configuration.isVoter(id));
+        const heirs = group.raft.progress.filter(
+          ({ id, caughtUp }) => caughtUp && group.raft.configuration.isVoter(id),
+        );
         if (heirs.length === 0) continue;
         led++;
         const heir = heirs.reduce((best, other) => (other.match > best.match ? other : best));
@@ -431,6 +439,8 @@ export class GroupHost {
       this.#take(group, group.raft.ready());
     }
     this.#readToken++;
+    this.#proposed = 0;
+    this.#proposedBytes = 0;
   }
 
   #take(group: Group, ready: Ready): void {
@@ -477,12 +487,14 @@ export class GroupHost {
     assert(request.snapshot === null, 'no snapshot was stepped');
     const entries: Entry[] = [];
     if (request.entries !== null) {
-      for (let index = request.entries.from; index <= request.entries.to; index++) entries.push(group.raft.entry(index));
+      for (let index = request.entries.from; index <= request.entries.to; index++)
+        entries.push(group.raft.entry(index));
     }
     if (request.clockBound > this.#highestRevision) this.#highestRevision = request.clockBound;
     const writing: Writing = { group, request, entries, written: 0, logSequence: -1 };
     if (this.#backlog.length === 0 && this.#write(writing)) return;
     this.#backlog.push(writing);
+    this.#sealNeeded = true;
     for (const { data } of entries) this.#backlogBytes += data.length;
   }
 
@@ -564,6 +576,7 @@ export class GroupHost {
       head = this.#writing.peek();
     }
     this.#log.release(this.#durableSequence);
+    if (this.#backlog.length > 0) this.admissionChanged();
     // At once: what is committed now was waiting for the disk, and acknowledgements may leave.
     this.#collect();
     this.#transport.flush();
@@ -674,4 +687,3 @@ function copyInto(target: Uint8Array, at: number, data: Uint8Array): void {
 function diskFull(what: string): CairnError {
   return new CairnError('disk_full', `no space left for ${what}; reads go on, writes resume when there is space`);
 }
-

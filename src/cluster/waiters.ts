@@ -30,15 +30,24 @@ export class Waiters {
 
   settleUpTo(reached: number, error: CairnError | null): void {
     if (this.#waiting.length === 0) return;
-    this.#take(({ target }) => target <= reached, () => error, reached);
+    this.#take(
+      ({ target }) => target <= reached,
+      () => error,
+      reached,
+    );
   }
 
   settleAll(error: CairnError | null, value: number): void {
-    this.#take(() => true, () => error, value);
+    this.#take(
+      () => true,
+      () => error,
+      value,
+    );
   }
 
   failBefore(latestMs: number, why: () => CairnError): void {
-    if (this.#waiting.some(({ sinceMs }) => sinceMs <= latestMs)) this.#take(({ sinceMs }) => sinceMs <= latestMs, why, 0);
+    if (this.#waiting.some(({ sinceMs }) => sinceMs <= latestMs))
+      this.#take(({ sinceMs }) => sinceMs <= latestMs, why, 0);
   }
 
   /** Taken out before any is called: they may come back with the next question. */

@@ -123,7 +123,11 @@ export class Group {
     this.appliedIndex = index;
     this.appliedTerm = term;
     this.appliedRevision = revision;
-    for (let head = this.#pending.peek(); head !== undefined && head.entry.index <= index; head = this.#pending.peek()) {
+    for (
+      let head = this.#pending.peek();
+      head !== undefined && head.entry.index <= index;
+      head = this.#pending.peek()
+    ) {
       this.#shift();
       if (head.entry.index === index && head.entry.term === term) head.done?.(null, revision);
       else head.done?.(replaced(), 0);

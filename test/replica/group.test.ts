@@ -2,58 +2,46 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { xxHash32 } from '../../src/base/hash.js';
-import { ENTRY_NO_OP, ENTRY_WRITE, operationBytes, writeOperationHead } from '../../src/replica/command.js';
-import { Group, MANY_KEYS, type PendingEntry } from '../../src/replica/group.js';
+import type { Entry } from '../../src/raft/entry.js';
+import { operationBytes, writeOperationHead } from '../../src/replica/command.js';
+import { MANY_KEYS } from '../../src/replica/group.js';
+import { leadingGroup } from './leading-group.js';
 
-const RING_BYTES = 1 << 16;
-
-/** Keys in a made-up ring that is long enough; each record is one byte, the entry's number. */
+/** Proposes writes to a group that is led here; each record is one byte, the number of the write. */
 class Writer {
-  readonly group = new Group({
-    groupId: 1,
-    partition: 0,
-    replicaId: 1,
-    term: 1,
-    appliedIndex: 0,
-    appliedTerm: 0,
-    revision: 0,
-  });
-  readonly ring = new Uint8Array(RING_BYTES);
-  readonly entries: PendingEntry[] = [];
-  #at = 0;
+  readonly group = leadingGroup();
+  readonly entries: Entry[] = [];
 
-  append(keys: readonly string[], hashOf: (key: string) => number): void {
-    const payloadStart = this.#at;
-    const number = this.group.lastIndex + 1;
+  append(keys: readonly string[], hashOf: (key: string) => number): number {
+    const number = this.entries.length + 1;
+    const data = new Uint8Array(keys.reduce((sum, key) => sum + operationBytes(Buffer.byteLength(key), 1), 0));
+    let at = 0;
     for (const key of keys) {
       const bytes = Buffer.from(key);
-      this.#at = writeOperationHead(this.ring, this.#at, bytes, 0, bytes.length, 1);
-      this.ring[this.#at++] = number;
+      at = writeOperationHead(data, at, bytes, 0, bytes.length, 1);
+      data[at++] = number;
     }
-    const entry: PendingEntry = {
-      group: this.group,
-      kind: keys.length === 0 ? ENTRY_NO_OP : ENTRY_WRITE,
-      term: 1,
-      index: number,
-      revision: number,
-      payloadStart,
-      payloadLength: keys.reduce((sum, key) => sum + operationBytes(Buffer.byteLength(key), 1), 0),
-      operationCount: keys.length,
-      keyHash: keys.length === 1 ? hashOf(keys[0]!) : MANY_KEYS,
-      appendedAtMs: 0,
-      sequence: -1,
-      done: null,
-      rows: null,
-    };
-    this.group.appended(entry);
+    const entry = this.group.raft.propose(this.group.lastRevision + 1, data);
+    assert.ok(typeof entry !== 'string');
+    const keyHash = keys.length === 1 ? hashOf(keys[0]!) : MANY_KEYS;
+    this.group.appended({ group: this.group, entry, keyHash, appendedAtMs: 0, done: null, rows: null });
     this.entries.push(entry);
+    return number;
   }
 
+  apply(number: number): void {
+    const { index, term, revision } = this.entries[number - 1]!;
+    this.group.applied(index, term, revision);
+  }
+
+  /** The number of the write. */
   find(key: string, hashOf: (key: string) => number): number | null {
     const bytes = Buffer.from(key);
-    const found = this.group.findUnapplied(this.ring, bytes, 0, bytes.length, hashOf(key));
-    assert.ok(found === null || this.ring[this.group.foundStart] === found.index, "the record is the entry's");
-    return found?.index ?? null;
+    const found = this.group.findUnapplied(bytes, 0, bytes.length, hashOf(key));
+    if (found === null) return null;
+    const number = this.entries.indexOf(found) + 1;
+    assert.equal(this.group.foundBytes[this.group.foundStart], number, "the record is the entry's");
+    return number;
   }
 }
 
@@ -72,16 +60,15 @@ test('Raft rule 21: the newest unapplied write of a key is found, whatever was l
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const writer = new Writer();
-      const unapplied: { index: number; keys: readonly string[] }[] = [];
+      const unapplied: { number: number; keys: readonly string[] }[] = [];
       for (const step of steps) {
         if (step.kind === 'append') {
-          writer.append(step.keys, hashOf);
-          unapplied.push({ index: writer.group.lastIndex, keys: step.keys });
+          unapplied.push({ number: writer.append(step.keys, hashOf), keys: step.keys });
         } else if (step.kind === 'apply') {
           const first = unapplied.shift();
-          if (first !== undefined) writer.group.applied(writer.entries[first.index - 1]!);
+          if (first !== undefined) writer.apply(first.number);
         } else {
-          const expected = unapplied.findLast(({ keys }) => keys.includes(step.key))?.index ?? null;
+          const expected = unapplied.findLast(({ keys }) => keys.includes(step.key))?.number ?? null;
           assert.equal(writer.find(step.key, hashOf), expected);
         }
       }
@@ -97,7 +84,20 @@ test('keys with the same hash are told apart', () => {
   assert.equal(writer.find('a', same), 1);
   assert.equal(writer.find('b', same), 2);
   assert.equal(writer.find('c', same), null);
-  writer.group.applied(writer.entries[0]!);
+  writer.apply(1);
   assert.equal(writer.find('a', same), null);
   assert.equal(writer.find('b', same), 2);
+});
+
+test('Raft rule 21: the overlay dies with its term, and what was in it and lost its place is answered', () => {
+  const writer = new Writer();
+  const { group } = writer;
+  writer.append(['a'], hashOf);
+  const answers: string[] = [];
+  group.pendingAt(0).done = (error) => void answers.push(error?.code ?? 'ok');
+  const { index, term, revision } = writer.entries[0]!;
+  // Another leader's entry stands at its index.
+  group.applied(index, term + 1, revision + 1);
+  assert.deepEqual(answers, ['unavailable']);
+  assert.equal(writer.find('a', hashOf), null);
 });

@@ -6,7 +6,7 @@ import { UserKeyMerge } from '../../src/lsm/cursors/user-key-merge.js';
 import { VisibleCursor } from '../../src/lsm/cursors/visible-cursor.js';
 import { TOMBSTONE_RECORD } from '../../src/lsm/record.js';
 import { makeRowKey } from '../../src/lsm/row-key.js';
-import { Group } from '../../src/replica/group.js';
+import { leadingGroup } from '../replica/leading-group.js';
 import { NodeScan } from '../../src/server/node-scan.js';
 import type { Clock } from '../../src/ports/clock.js';
 import { bytesOf, HastyClock, newDisk, openHarness, putRecord, write } from '../engine/engine-harness.js';
@@ -28,7 +28,7 @@ for (const reverse of [false, true]) {
     await engine.flush();
     const pin = engine.pinRevision(10);
     const groups = replicaIds.map((replicaId, partition) => {
-      return new Group({ groupId: 1, partition, replicaId, term: 1, appliedIndex: 0, appliedTerm: 0, revision: 0 });
+      return leadingGroup(partition, replicaId);
     });
     const scan = new NodeScan({
       engine,

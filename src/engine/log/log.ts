@@ -160,7 +160,23 @@ export class Log {
     return this.#ring.find(bytes, false) < 0 ? 'overloaded' : 'open';
   }
 
-  /** Why the last `reserveEntry` or `appendHardState` found no room. */
+  /**
+   * Whether entries with payloads of so many bytes in all, the last of them with `lastBytes`, would be taken now; about, as where records
+   * end is not known yet. False: `refusal` says why.
+   */
+  wouldTake(count: number, bytes: number, lastBytes: number): boolean {
+    if (this.#failure !== null || this.#closing) return this.#refuse('failed') > 0;
+    if (this.#isStalled) return this.#refuse('disk_full') > 0;
+    const open = this.#recordAt < 0 ? RECORD_HEADER_BYTES : this.#recordEnd - this.#recordAt;
+    const needed = open + bytes + count * ITEM_HEADER_BYTES;
+    if (!this.#hasSegmentRoom(needed, false) && this.#spares.readyCount === 0) return this.#refuse(this.#noSpare()) > 0;
+    if (this.#ring.find(needed, false) >= 0) return true;
+    // At the ring's end room for at most the last item is lost.
+    const spread = needed + lastBytes + ADMISSION_BYTES;
+    return spread <= this.#ring.freeBytes || this.#refuse('overloaded') > 0;
+  }
+
+  /** Why the last `reserveEntry`, `wouldTake` or `appendHardState` found no room. */
   get refusal(): LogAdmission {
     return this.#refusal;
   }

@@ -51,6 +51,11 @@ export class LogRing {
     return at + alignUp(bytes) <= this.#limit(urgent) ? at : -1;
   }
 
+  /** Free bytes, not all in one piece. */
+  get freeBytes(): number {
+    return this.#limit(false) - this.#head;
+  }
+
   /** How far a record that begins at the position may reach. */
   reach(at: number, urgent: boolean): number {
     return Math.min(at - (at % this.#sizeBytes) + this.#sizeBytes, this.#limit(urgent));
