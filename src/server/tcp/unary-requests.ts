@@ -34,8 +34,10 @@ export interface AnswerSink {
 /** Reads that wait may each hold a whole value. */
 export type CallKind = 'write' | 'read';
 
+export type UnaryService = Pick<Service, 'put' | 'delete' | 'batch' | 'get' | 'multiGet'>;
+
 export interface UnaryRequestsOptions {
-  readonly service: Service;
+  readonly service: UnaryService;
   readonly limits: Pick<TcpLimits, 'maxValueBytes' | 'maxBatchKeys' | 'maxFrameBytes'>;
   readonly checkJson: JsonCheck;
 }
@@ -46,7 +48,7 @@ const NO_KEY = new Uint8Array(0);
 
 /** Requests with one answer: checks them, calls the service, and hands the answer to whoever asked. */
 export class UnaryRequests {
-  readonly #service: Service;
+  readonly #service: UnaryService;
   readonly #limits: UnaryRequestsOptions['limits'];
   readonly #checkJson: JsonCheck;
   readonly #idlePuts: PutCall[] = [];
