@@ -36,6 +36,10 @@ export function compactionSlice({ input }: Task<'compactionSlice'>): JobAnswer {
   return collected(answerOf(() => jobs.compactionSlice(input)));
 }
 
+export function buildSnapshotTable({ input }: Task<'buildSnapshotTable'>): JobAnswer {
+  return collected(answerOf(() => jobs.buildSnapshotTable(input)));
+}
+
 export function prepareArena({ input }: Task<'prepareArena'>): JobAnswer {
   return answerOf(() => jobs.prepareArena(input));
 }

@@ -84,6 +84,16 @@ export function encodeRequestFrame(request: RequestFields): Uint8Array {
   return frame(wire.Request.encode(request));
 }
 
+/** What stands in front of requests that one node sends on to another. Throws `protocol_error`. */
+export function decodeForwardHeader(bytes: Uint8Array, start: number, end: number): { readonly timeLimitMs: number } {
+  return { timeLimitMs: decode(wire.ForwardHeader, bytes, start, end).timeLimitMs ?? 0 };
+}
+
+/** A whole frame with its length in front. */
+export function encodeForwardHeaderFrame(timeLimitMs: number): Uint8Array {
+  return frame(wire.ForwardHeader.encode({ timeLimitMs }));
+}
+
 /** A whole frame with its length in front. */
 export function encodeResponseFrame(response: ResponseFields): Uint8Array {
   return frame(wire.Response.encode(response));

@@ -4,7 +4,14 @@ import type { Cursor } from '../lsm/cursor.js';
 import { StepBudget } from '../lsm/cursors/step-budget.js';
 import { UserKeyMerge } from '../lsm/cursors/user-key-merge.js';
 import { VisibleCursor } from '../lsm/cursors/visible-cursor.js';
-import { MAX_ROW_KEY_BYTES, makeRowKey, REPLICA_ID_BYTES, writeReplicaId, type Revision } from '../lsm/row-key.js';
+import {
+  MAX_ROW_KEY_BYTES,
+  makeRowKey,
+  REPLICA_ID_BYTES,
+  replicaEnd,
+  writeReplicaId,
+  type Revision,
+} from '../lsm/row-key.js';
 import { ABSENT, FOUND, type FindResult } from '../lsm/table/table-reader.js';
 import { emptyGroupState, type GroupState } from '../lsm/version/version-edit.js';
 import { BlockReader } from './block-reader/block-reader.js';
@@ -29,6 +36,9 @@ import { MemtableSet } from './memtables/memtable-set.js';
 import { collectOrphans, openManifest, openTables, TABLES_DIRECTORY } from './open-tree.js';
 import { Hit, lookupTables, readTables, type FoundRecord } from './point-read.js';
 import { Retry } from './retry.js';
+import type { ReplicaImporter } from './snapshot/replica-importer.js';
+import type { ReplicaSnapshot, ReplicaSnapshotRequest } from './snapshot/replica-snapshot.js';
+import { ReplicaTransfers, type ReplicaImportOptions } from './snapshot/replica-transfers.js';
 import { Compactor } from './tree/compactor.js';
 import { History, type RevisionPin } from './tree/history.js';
 import { TableStore } from './tree/table-store.js';
@@ -84,6 +94,7 @@ export class Engine {
   readonly #history: History;
   readonly #flushes: FlushPipeline;
   readonly #compactor: Compactor;
+  readonly #transfers: ReplicaTransfers;
   readonly #retry: Retry;
   /** An Int32 each, read by workers. */
   readonly #flushesWaiting = new SharedArrayBuffer(4);
@@ -150,7 +161,7 @@ export class Engine {
     const onError = (error: unknown): void => this.#fail(error);
     const flushesWaiting = this.#flushesWaiting;
     const table = { ...DEFAULT_ENGINE_TABLE_OPTIONS, ...options.table };
-    this.#compactor = new Compactor({
+    const tree = {
       versions,
       store,
       history: this.#history,
@@ -163,17 +174,26 @@ export class Engine {
         levelBaseBytes: options.levelBaseSizeBytes ?? 4 * options.memtableSizeBytes,
         levelFactor: LEVEL_FACTOR,
       },
-      urgentLevel0Tables: this.#level0.slowTables,
       targetTableBytes: options.targetTableSizeBytes ?? DEFAULT_TARGET_TABLE_SIZE_BYTES,
       table,
-      flushesWaiting,
       closing: this.#closing,
-      automatic: options.automaticCompaction ?? true,
       onError,
+    };
+    this.#compactor = new Compactor({
+      ...tree,
+      urgentLevel0Tables: this.#level0.slowTables,
+      flushesWaiting,
+      automatic: options.automaticCompaction ?? true,
       onCorruption: (error) => {
         const what = 'a table is damaged: no compaction until it is repaired, writes end when level 0 is full';
         (options.log ?? SILENT_LOGGER).error({ error: error.message }, what);
       },
+    });
+    this.#transfers = new ReplicaTransfers({
+      ...tree,
+      compactor: this.#compactor,
+      memtables: this.#memtables,
+      clock: options.clock,
     });
     this.#flushes = new FlushPipeline({
       memtables: this.#memtables,
@@ -243,6 +263,18 @@ export class Engine {
   /** Replaces the states of groups: a snapshot's installation, or a hard state that must outlive its log segment. */
   saveGroupStates(groups: readonly GroupState[], clockBound: Revision = 0): Promise<void> {
     return this.#versions.commit(() => ({ groups, clockBound }));
+  }
+
+  // --- Snapshots of replicas, on their way to and from other nodes.
+
+  /** One replica as of the last applied entry, to be sent in chunks; call it between two entries. Must be closed. */
+  openReplicaSnapshot(request: ReplicaSnapshotRequest): ReplicaSnapshot {
+    return this.#transfers.open(request);
+  }
+
+  /** Takes such chunks for a replica with an id that no replica had before. Must be finished or aborted. */
+  beginReplicaImport(options: ReplicaImportOptions = {}): Promise<ReplicaImporter> {
+    return this.#transfers.begin(options);
   }
 
   // --- Writes.
@@ -401,6 +433,7 @@ export class Engine {
     this.#retry.close();
     // A slice that is under way ends at its next row.
     Atomics.store(new Int32Array(this.#closing), 0, 1);
+    await this.#transfers.close();
     await this.settled();
     await this.#arenaJobs;
     await this.#store.closeAll();
@@ -452,11 +485,4 @@ export class Engine {
     this.#failure = error instanceof Error ? error : new Error(String(error));
     this.#options.onError(this.#failure);
   }
-}
-
-/** The first row key behind all rows of a replica. */
-function replicaEnd(replicaId: number): Uint8Array {
-  const end = new Uint8Array(REPLICA_ID_BYTES);
-  writeReplicaId(end, 0, replicaId + 1);
-  return end;
 }

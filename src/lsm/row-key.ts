@@ -40,6 +40,13 @@ export function makeRowKey(replicaId: number, userKey: Uint8Array): Uint8Array {
   return rowKey;
 }
 
+/** The first row key behind all rows of a replica. */
+export function replicaEnd(replicaId: number): Uint8Array {
+  const end = new Uint8Array(REPLICA_ID_BYTES);
+  writeReplicaId(end, 0, replicaId + 1);
+  return end;
+}
+
 /** Writes the 8-byte trailer that orders versions newest first. */
 export function writeRevisionTrailer(target: Uint8Array, offset: number, revision: Revision): void {
   const high = ~Math.floor(revision / 0x1_0000_0000);

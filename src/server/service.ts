@@ -78,10 +78,14 @@ export interface Condition {
   readonly absent?: true;
 }
 
+/** Shorter would round to "never"; longer would leave the range of revisions. */
+export const MIN_TTL_SECONDS = 0.001;
+export const MAX_TTL_SECONDS = 1_000_000_000;
+
 export interface PutOptions {
   /** '' for JSON. */
   readonly contentType: string;
-  /** Seconds until the key expires, 0 for never. */
+  /** Seconds until the key expires, fractions included; 0 for never. */
   readonly ttlSeconds: number;
   readonly condition: Condition | null;
 }

@@ -1,4 +1,9 @@
 import type { SyncDisk } from '../../ports/disk.js';
+import {
+  runBuildSnapshotTable,
+  type BuildSnapshotTableInput,
+  type BuildSnapshotTableOutput,
+} from './build-snapshot-table.js';
 import { runCompactionSlice, type CompactionSliceInput, type CompactionSliceOutput } from './compaction-slice.js';
 import { runFlush, type FlushInput, type FlushOutput } from './flush.js';
 import { prepareArena, type PrepareArenaInput } from './prepare-arena.js';
@@ -7,6 +12,7 @@ import { prepareArena, type PrepareArenaInput } from './prepare-arena.js';
 export type EngineJobs = {
   flush: { input: FlushInput; output: FlushOutput };
   compactionSlice: { input: CompactionSliceInput; output: CompactionSliceOutput };
+  buildSnapshotTable: { input: BuildSnapshotTableInput; output: BuildSnapshotTableOutput };
   prepareArena: { input: PrepareArenaInput; output: null };
 };
 
@@ -19,6 +25,7 @@ export function createEngineJobs(disk: SyncDisk): EngineJobFunctions {
   return {
     flush: (input) => runFlush(disk, input),
     compactionSlice: (input) => runCompactionSlice(disk, input),
+    buildSnapshotTable: (input) => runBuildSnapshotTable(disk, input),
     prepareArena: (input) => prepareArena(input),
   };
 }

@@ -13,6 +13,7 @@ import type { CompactionSliceInput, CompactionSliceOutput, InputTable } from '..
 import type { EngineJobs } from '../jobs/jobs.js';
 import { REVISION_UNITS_PER_MS } from '../engine-options.js';
 import { EngineClosing, type Retry } from '../retry.js';
+import { makeTablesDurable } from './durable-tables.js';
 import type { History } from './history.js';
 import type { OpenTable, TableStore } from './table-store.js';
 import type { TreeView, VersionSet } from './version-set.js';
@@ -58,6 +59,8 @@ export class Compactor {
   #wanted = false;
   #fullWanted: (() => void)[] = [];
   #garbageWanted = false;
+  /** What must not run beside a compaction. */
+  readonly #others: (() => Promise<void>)[] = [];
   /** Set for good: after a failure nobody goes on. */
   #failure: Error | null = null;
   compactions = 0;
@@ -82,8 +85,18 @@ export class Compactor {
   wake(): void {
     if (this.#failure !== null) return;
     this.#wanted = true;
-    // Never synchronously: the end of the run must come after this assignment.
-    this.#running ??= Promise.resolve().then(() => this.#run());
+    this.#start();
+  }
+
+  /**
+   * Runs `work` while no compaction is planned or under way: a plan relies on nobody else putting tables below level 0. Waits for
+   * the end of the compaction that is under way, not for those that are due. Also when compaction has halted.
+   */
+  between(work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#others.push(() => work().then(resolve, reject));
+      this.#start();
+    });
   }
 
   /** Moves all data into the lowest level that holds any, dropping all that may be dropped. Resolves also when it failed. */
@@ -105,9 +118,16 @@ export class Compactor {
     while (this.#running !== null) await this.#running;
   }
 
+  #start(): void {
+    // Never synchronously: the end of the run must come after this assignment.
+    this.#running ??= Promise.resolve().then(() => this.#run());
+  }
+
   async #run(): Promise<void> {
     try {
-      while (this.#wanted && !this.#context.retry.closing) {
+      for (;;) {
+        await this.#letOthers();
+        if (!this.#wanted || this.#failure !== null || this.#context.retry.closing) break;
         this.#wanted = false;
         const waiters = this.#fullWanted.splice(0);
         try {
@@ -122,7 +142,12 @@ export class Compactor {
     } finally {
       this.#running = null;
       for (const resolve of this.#fullWanted.splice(0)) resolve();
+      if (this.#others.length > 0) this.#start();
     }
+  }
+
+  async #letOthers(): Promise<void> {
+    for (let work = this.#others.shift(); work !== undefined; work = this.#others.shift()) await work();
   }
 
   /**
@@ -139,6 +164,7 @@ export class Compactor {
   async #compactWhereNeeded(): Promise<void> {
     const { versions, limits, retry } = this.#context;
     while (!retry.closing && this.#fullWanted.length === 0) {
+      await this.#letOthers();
       await this.#dropDeadTables();
       const compaction = pickCompaction(versions.current.version, limits) ?? this.#pickGarbage();
       if (compaction === null) return;
@@ -165,12 +191,14 @@ export class Compactor {
     const untouched = new Set(versions.current.version.levels[bottom]!.map((table) => table.fileNumber));
     for (let level = 0; level < bottom; level++) {
       for (;;) {
+        await this.#letOthers();
         const step = pickFromLevel(versions.current.version, level);
         if (step === null) break;
         await this.#compact(step);
       }
     }
     for (const table of versions.current.version.levels[bottom]!) {
+      await this.#letOthers();
       if (untouched.has(table.fileNumber)) await this.#compact(planRewrite(bottom, table));
     }
   }
@@ -207,7 +235,7 @@ export class Compactor {
     const opened: OpenTable[] = [];
     try {
       await this.#merge(view, compaction, written);
-      await this.#makeDurable(written);
+      await makeTablesDurable(this.#context, written);
       for (const table of written) opened.push(await this.#open(table));
       return { written, opened };
     } catch (error) {
@@ -265,20 +293,6 @@ export class Compactor {
       liveReplicas: [...version.liveReplicas],
       olderRows,
     };
-  }
-
-  /** Workers leave the sync to this thread's asynchronous calls, so that no flush waits for it in a worker. */
-  async #makeDurable(tables: readonly TableFile[]): Promise<void> {
-    const { disk, retry, store, tablesDirectory } = this.#context;
-    for (const { fileNumber } of tables) {
-      const file = await retry.run('table open', () => disk.open(store.path(fileNumber), 'write'));
-      try {
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    }
-    if (tables.length > 0) await disk.syncDirectory(tablesDirectory);
   }
 
   #open(table: TableFile): Promise<OpenTable> {

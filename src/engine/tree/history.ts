@@ -19,6 +19,8 @@ export class History {
   readonly #windowUnits: number;
   readonly #nowRevision: () => Revision;
   readonly #pins = new Set<RevisionPin>();
+  /** Called when a pin is released. */
+  #waiters: (() => void)[] = [];
   #announced: Revision;
 
   constructor(versions: VersionSet, windowMs: number, nowRevision: () => Revision) {
@@ -39,22 +41,39 @@ export class History {
 
   pin(revision: Revision): RevisionPin {
     assert(revision >= this.#announced, `pinning ${revision}, below the history floor ${this.#announced}`);
-    const pin = { revision, release: () => void this.#pins.delete(pin) };
+    const pin = {
+      revision,
+      release: () => {
+        this.#pins.delete(pin);
+        for (const wake of this.#waiters.splice(0)) wake();
+      },
+    };
     this.#pins.add(pin);
     return pin;
   }
 
   /** Where `advance` would move the floor to. */
   get attainable(): Revision {
-    let target = this.#nowRevision() - this.#windowUnits;
+    let target = Math.max(this.#announced, this.#nowRevision() - this.#windowUnits);
     for (const pin of this.#pins) target = Math.min(target, pin.revision);
-    return Math.max(this.#announced, Math.floor(target));
+    return Math.max(this.#versions.current.version.historyFloor, Math.floor(target));
+  }
+
+  /**
+   * No reader begins below `floor` from now on; resolves when none is left there, and the caller may make it the durable floor. For
+   * data that comes without its older history: a snapshot of another node.
+   */
+  async raise(floor: Revision): Promise<void> {
+    this.#announced = Math.max(this.#announced, floor);
+    while ([...this.#pins].some((pin) => pin.revision < floor)) {
+      await new Promise<void>((resolve) => void this.#waiters.push(resolve));
+    }
   }
 
   /** Moves the floor up to the history window's start, but not above the oldest pin; durable when it resolves. */
   async advance(): Promise<Revision> {
-    this.#announced = this.attainable;
-    const floor = this.#announced;
+    const floor = this.attainable;
+    this.#announced = Math.max(this.#announced, floor);
     if (floor > this.#versions.current.version.historyFloor) {
       await this.#versions.commit((version) => ({ historyFloor: Math.max(version.historyFloor, floor) }));
     }

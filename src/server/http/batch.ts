@@ -12,7 +12,7 @@ import { checkedKeyLength, keyBytes } from './key.js';
 import { writeVersionMembers } from './list-item.js';
 import { refuseIdempotencyKey } from './not-implemented.js';
 import { checkValueSize, NO_PARAMETERS } from './put.js';
-import { instantParameter, isStaleRead, parseQuery, type Query } from './query.js';
+import { instantParameter, isStaleRead, parseQuery, stalenessHeader, type Query } from './query.js';
 import type { HttpRequest, HttpResponse } from './uws.js';
 
 /** So that one request can't hold the event loop for long. */
@@ -131,6 +131,8 @@ async function read(exchange: Exchange, entries: readonly Entry[], at: number, i
   const keys = entries.filter(({ error }) => error === null).map(({ key }) => keyBytes(key));
   const writer = new ByteWriter(4096);
   writer.ascii('{"results":{');
+  const options = isStale ? ({ consistency: 'stale' } as const) : {};
+  let stalenessMs: number | undefined;
   let instant = at;
   let versions: readonly (StoredVersion | null)[] = [];
   let asked = 0;
@@ -146,8 +148,12 @@ async function read(exchange: Exchange, entries: readonly Entry[], at: number, i
       continue;
     }
     if (next === versions.length) {
-      const result = await context.service.multiGet(keys.slice(asked, asked + READ_CHUNK_KEYS), { at: instant });
+      const result = await context.service.multiGet(keys.slice(asked, asked + READ_CHUNK_KEYS), {
+        ...options,
+        at: instant,
+      });
       if (!exchange.isOpen) return;
+      if (asked === 0) stalenessMs = result.stalenessMs;
       asked += READ_CHUNK_KEYS;
       next = 0;
       versions = result.versions;
@@ -168,7 +174,7 @@ async function read(exchange: Exchange, entries: readonly Entry[], at: number, i
     }
   }
   writer.ascii('}}');
-  const staleness = isStale ? '\r\nX-Cairn-Staleness-Ms: 0' : '';
+  const staleness = stalenessHeader(isStale, stalenessMs);
   exchange.answer(failed ? 207 : 200, `application/json${context.dataHeaders(-1)}${staleness}`, writer.view());
 }
 

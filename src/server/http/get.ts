@@ -4,7 +4,7 @@ import type { StoredVersion } from '../service.js';
 import { corsHeaders, writeProblem, type AnswerTarget } from './answer.js';
 import type { HttpContext } from './context.js';
 import { Exchange } from './exchange.js';
-import { instantParameter, isStaleRead, parseQuery } from './query.js';
+import { instantParameter, isStaleRead, parseQuery, stalenessHeader } from './query.js';
 import { asRange, writeVersion } from './version-answer.js';
 import type { HttpRequest, HttpResponse } from './uws.js';
 
@@ -52,7 +52,8 @@ export function handleGet(context: HttpContext, response: HttpResponse, request:
     partition = service.found.partition;
     switch (outcome) {
       case 'found':
-        writeVersion(target, partition, key.jsonText(), service.found, ifNoneMatch, isStale);
+        // What `tryGet` finds is the latest, so it is 0 ms old.
+        writeVersion(target, partition, key.jsonText(), service.found, ifNoneMatch, stalenessHeader(isStale, 0));
         return;
       case 'absent':
         writeProblem(target, notFound(key.text()), partition, false);
@@ -66,7 +67,7 @@ export function handleGet(context: HttpContext, response: HttpResponse, request:
   }
 }
 
-/** A read that may wait for the disk, of the key in the context's decoder. */
+/** A read that may wait for the disk or for another node, of the key in the context's decoder. */
 function readLater(exchange: Exchange, partition: number, at: number, ifNoneMatch: string, isStale: boolean): void {
   const { context } = exchange;
   const key = context.key.text();
@@ -78,11 +79,12 @@ function readLater(exchange: Exchange, partition: number, at: number, ifNoneMatc
       return;
     }
     exchange.answerWith((target) => {
-      writeVersion(target, partition, keyJson, asRange(version), ifNoneMatch, isStale);
+      const staleness = stalenessHeader(isStale, version.stalenessMs);
+      writeVersion(target, partition, keyJson, asRange(version), ifNoneMatch, staleness);
     });
   };
   context.service
-    .get(context.key.view(), { at })
+    .get(context.key.view(), isStale ? { at, consistency: 'stale' } : { at })
     .then(answer)
     .catch((error: unknown) => exchange.fail(error));
 }

@@ -2,7 +2,7 @@ import { CairnError } from '../../base/errors.js';
 import type { JsonScanner } from '../../codec/json-scan.js';
 import { MAX_USER_KEY_BYTES } from '../../lsm/row-key.js';
 import { ROUTE_PUT } from '../metrics.js';
-import { PLAIN_PUT, type Condition, type PutOptions } from '../service.js';
+import { MAX_TTL_SECONDS, MIN_TTL_SECONDS, PLAIN_PUT, type Condition, type PutOptions } from '../service.js';
 import { readBody } from './body.js';
 import { writeCondition } from './conditions.js';
 import { checkRawContentType, isJsonContentType } from './content-type.js';
@@ -16,9 +16,6 @@ import type { HttpRequest, HttpResponse } from './uws.js';
 /** Names, braces and white space around a value. */
 const ENVELOPE_BYTES = MAX_USER_KEY_BYTES + 1024;
 export const NO_PARAMETERS: ReadonlySet<string> = new Set();
-/** Shorter would round to "never"; longer would leave the range of revisions. */
-export const MIN_TTL_SECONDS = 0.001;
-export const MAX_TTL_SECONDS = 1_000_000_000;
 
 export function handlePut(context: HttpContext, response: HttpResponse, request: HttpRequest): void {
   const exchange = new Exchange(context, response, request, ROUTE_PUT, false);

@@ -35,12 +35,18 @@ export function booleanParameter(query: Query, name: string): boolean {
   throw new CairnError('invalid_request', `${name}: expected true or false, found "${value}"`);
 }
 
-/** `?consistency=`: true when the reader accepts stale data. */
+/** `?consistency=`: true when the reader accepts an answer that lags. */
 export function isStaleRead(query: Query): boolean {
   const value = query.get('consistency');
   if (value === undefined || value === 'linearizable') return false;
   if (value === 'stale') return true;
   throw new CairnError('invalid_request', `consistency: expected linearizable or stale, found "${value}"`);
+}
+
+/** The header of a stale read's answer, with its line break; '' when the read was a linearizable one. */
+export function stalenessHeader(isStale: boolean, stalenessMs: number | undefined): string {
+  // A node that can't lag says nothing about it.
+  return isStale ? `\r\nX-Cairn-Staleness-Ms: ${stalenessMs ?? 0}` : '';
 }
 
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;

@@ -50,6 +50,7 @@ export function readRangeQuery(query: Query): RangeRequest {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map((pair) => JSON.stringify(pair))
     .join();
+  const isStale = isStaleRead(query);
   let at = instantParameter(query);
   const cursor = query.get('cursor');
   if (cursor !== undefined) {
@@ -60,8 +61,8 @@ export function readRangeQuery(query: Query): RangeRequest {
   }
   if (endKey !== null && compareBytes(startKey, endKey) > 0) endKey = startKey;
   return {
-    scan: { startKey, endKey, reverse, keysOnly, at },
-    isStale: isStaleRead(query),
+    scan: { startKey, endKey, reverse, keysOnly, at, ...(isStale ? { consistency: 'stale' } : {}) },
+    isStale,
     limit,
     hasLimit: query.has('limit'),
     parameters,

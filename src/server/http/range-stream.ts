@@ -4,6 +4,7 @@ import { reportUnexpected } from './answer.js';
 import { ByteWriter } from './byte-writer.js';
 import type { Exchange } from './exchange.js';
 import { writeListItem } from './list-item.js';
+import { stalenessHeader } from './query.js';
 import type { RangeRequest } from './range-query.js';
 
 /** At most about this much waits for a slow reader, and is read ahead for a fast one. */
@@ -38,7 +39,7 @@ export async function streamRange(exchange: Exchange, range: RangeRequest, scan:
     response.cork(() => {
       if (isFirst) {
         let headers = `application/x-ndjson${context.dataHeaders(-1)}${exchange.cors}\r\nX-Content-Type-Options: nosniff`;
-        if (range.isStale) headers += '\r\nX-Cairn-Staleness-Ms: 0';
+        headers += stalenessHeader(range.isStale, scan.stalenessMs);
         if (context.draining) headers += '\r\nConnection: close';
         response.writeHeader('Content-Type', headers);
         isFirst = false;

@@ -6,7 +6,7 @@ import { encodeCursor } from './cursor-token.js';
 import { Exchange } from './exchange.js';
 import { handleGet } from './get.js';
 import { writeListItem } from './list-item.js';
-import { parseQuery } from './query.js';
+import { parseQuery, stalenessHeader } from './query.js';
 import { RANGE_PARAMETERS, readRangeQuery, type RangeRequest } from './range-query.js';
 import { streamRange } from './range-stream.js';
 import type { HttpRequest, HttpResponse } from './uws.js';
@@ -95,7 +95,7 @@ async function answerPage(exchange: Exchange, range: RangeRequest, scan: Scan): 
   writer.ascii('],"revision":');
   writer.integer(scan.revision);
   let headers = `application/json${exchange.context.dataHeaders(-1)}`;
-  if (range.isStale) headers += '\r\nX-Cairn-Staleness-Ms: 0';
+  headers += stalenessHeader(range.isStale, scan.stalenessMs);
   if (lastKey !== null && (isCut || !scan.done)) {
     const cursor = encodeCursor({ revision: scan.revision, lastKey }, range.parameters);
     writer.ascii(`,"cursor":"${cursor}"`);

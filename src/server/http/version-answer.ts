@@ -23,7 +23,7 @@ export function isoTime(milliseconds: number): string {
 
 /**
  * The answer to a GET or HEAD that found something: the stored bytes go out as they are, never parsed. `keyJson` is the key as
- * JSON text. Must run inside the route handler or a cork.
+ * JSON text, `staleness` a header or ''. Must run inside the route handler or a cork.
  */
 export function writeVersion(
   target: AnswerTarget,
@@ -31,11 +31,10 @@ export function writeVersion(
   keyJson: string,
   version: VersionRange,
   ifNoneMatch: string,
-  isStale: boolean,
+  staleness: string,
 ): void {
   const { context } = target;
   const revision = version.revision;
-  const staleness = isStale ? '\r\nX-Cairn-Staleness-Ms: 0' : '';
   if (ifNoneMatch !== '' && namesRevision(ifNoneMatch, revision)) {
     writeAnswer(target, 304, `${context.jsonHead(partition)}${revision}"${staleness}`, '', false);
     return;

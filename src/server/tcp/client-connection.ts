@@ -23,29 +23,19 @@ import {
 } from '../../codec/client-protocol.js';
 import { FRAME_HEADER_BYTES, FrameSplitter } from '../../codec/frame.js';
 import type { Connection } from '../../ports/network.js';
-import { PLAIN_PUT, type MultiGetResult, type Service, type StoredVersion, type WriteDone } from '../service.js';
+import type { ReadOptions, Service } from '../service.js';
 import type { AnswerWriter } from './answer-writer.js';
 import type { TcpLimits } from './limits.js';
 import { RangeStream, type RangeOwner } from './range-stream.js';
-import {
-  type JsonCheck,
-  batchAnswer,
-  checkBatch,
-  conditionOf,
-  keyProblem,
-  putOptionsOf,
-  putProblem,
-  tooManyKeys,
-  valueProblem,
-  versionFields,
-} from './requests.js';
+import { LATEST_READ, keyProblem, readOptionsOf } from './requests.js';
+import { type AnswerSink, type CallKind, type UnaryRequests, answerTooLarge } from './unary-requests.js';
 
 /** What the connections of one server share. */
 export interface ConnectionHost {
   readonly service: Service;
   readonly limits: TcpLimits;
   readonly logger: Logger;
-  readonly checkJson: JsonCheck;
+  readonly requests: UnaryRequests;
   readonly writer: AnswerWriter;
   readonly reader: HotRequestReader;
   readonly draining: boolean;
@@ -53,10 +43,6 @@ export interface ConnectionHost {
   wake(connection: ClientConnection): void;
   closed(connection: ClientConnection): void;
 }
-
-/** A multi-get is read in parts of this many keys, so that the answer's limit is seen before all values are in memory. */
-const MULTI_GET_PART_KEYS = 64;
-const LATEST_READ = { at: 0 } as const;
 
 type State =
   /** Waits for the hello. */
@@ -71,7 +57,7 @@ type State =
  * the rest when the service calls back; answers of one loop turn leave in one write. Whatever goes wrong here
  * costs this connection only.
  */
-export class ClientConnection implements RangeOwner {
+export class ClientConnection implements AnswerSink, RangeOwner {
   readonly #host: ConnectionHost;
   readonly #stream: Connection;
   readonly #splitter = new FrameSplitter(MAX_HELLO_BYTES);
@@ -82,7 +68,6 @@ export class ClientConnection implements RangeOwner {
   /** Answers to puts since the last write: id, revision, id, revision. */
   #putAnswers: number[] = [];
   #frames: Uint8Array[] = [];
-  readonly #idlePuts: PutCall[] = [];
   #reading = false;
   #paused = false;
   /** The peer has not taken `maxBufferedBytes`; ends with onDrain. */
@@ -170,11 +155,11 @@ export class ClientConnection implements RangeOwner {
       const reader = this.#host.reader;
       const kind = reader.read(bytes, start, end);
       if (kind === 'get') {
-        this.#get(reader.id, bytes, reader.keyStart, reader.keyLength);
+        this.#get(reader.id, bytes, reader.keyStart, reader.keyLength, LATEST_READ);
         return true;
       }
       if (kind === 'put') {
-        this.#plainPut(bytes, reader);
+        this.#host.requests.plainPut(this, bytes, reader);
         return true;
       }
     }
@@ -191,7 +176,7 @@ export class ClientConnection implements RangeOwner {
         CONNECTION_ID,
         new CairnError('protocol_error', 'expected a request id of at least 1, found 0 or none'),
       );
-    } else if (this.#host.draining) this.#answerError(request.id, shuttingDown());
+    } else if (this.#host.draining) this.answerError(request.id, shuttingDown());
     else this.#dispatch(request);
     return true;
   }
@@ -225,7 +210,7 @@ export class ClientConnection implements RangeOwner {
     }
     this.#state = 'open';
     this.#splitter.maxFrameBytes = limits.maxFrameBytes;
-    this.#answer({
+    this.answer({
       id: request.id,
       hello: {
         magic: PROTOCOL_MAGIC,
@@ -244,21 +229,24 @@ export class ClientConnection implements RangeOwner {
 
   #dispatch(request: Request): void {
     const { id, body } = request;
+    const { requests } = this.#host;
     switch (body) {
       case 'get': {
         const key = request.get!.key ?? new Uint8Array(0);
-        if (request.get!.at) this.#waitingGet(id, key, request.get!.at);
-        else this.#get(id, key, 0, key.length);
+        const options = readOptionsOf(request.get!);
+        if (options instanceof CairnError) this.answerError(id, options);
+        else if (options.at !== 0) requests.get(this, id, key, options);
+        else this.#get(id, key, 0, key.length, options);
         return;
       }
       case 'put':
-        return this.#put(id, request.put!);
+        return requests.put(this, id, request.put!);
       case 'delete':
-        return this.#delete(id, request.delete!);
+        return requests.delete(this, id, request.delete!);
       case 'batch':
-        return this.#batch(id, request.batch!);
+        return requests.batch(this, id, request.batch!);
       case 'multiGet':
-        return this.#multiGet(id, request.multiGet!.keys ?? [], request.multiGet!.at ?? 0);
+        return requests.multiGet(this, id, request.multiGet!);
       case 'range':
         return this.#range(id, request.range!);
       case 'rangeMore':
@@ -267,13 +255,13 @@ export class ClientConnection implements RangeOwner {
       case 'rangeStop':
         return this.#stopRange(request.rangeStop!.rangeId ?? 0);
       case 'ping':
-        this.#answer({ id, ping: {} });
+        this.answer({ id, ping: {} });
         return;
       case 'hello':
         this.#fail(id, new CairnError('protocol_error', 'expected one hello, found a second'));
         return;
       case undefined:
-        this.#answerError(
+        this.answerError(
           id,
           new CairnError('not_implemented', 'expected a request kind that this version knows, found another'),
         );
@@ -285,16 +273,17 @@ export class ClientConnection implements RangeOwner {
 
   // --- Requests ---
 
-  #get(id: number, bytes: Uint8Array, keyStart: number, keyLength: number): void {
+  /** Answers in place when memory has the answer. */
+  #get(id: number, bytes: Uint8Array, keyStart: number, keyLength: number, options: ReadOptions): void {
     const problem = keyProblem(keyLength);
     if (problem !== null) {
-      this.#answerError(id, problem);
+      this.answerError(id, problem);
       return;
     }
     const { service, writer } = this.#host;
     const outcome = service.tryGet(bytes, keyStart, keyLength);
     if (outcome === 'blocked') {
-      this.#waitingGet(id, bytes.subarray(keyStart, keyStart + keyLength), 0);
+      this.#host.requests.get(this, id, bytes.subarray(keyStart, keyStart + keyLength), options);
       return;
     }
     const found = service.found;
@@ -317,120 +306,6 @@ export class ClientConnection implements RangeOwner {
     );
   }
 
-  #waitingGet(id: number, key: Uint8Array, at: number): void {
-    const problem = keyProblem(key.length);
-    if (problem !== null) {
-      this.#answerError(id, problem);
-      return;
-    }
-    const read = this.#host.service.get(key, at === 0 ? LATEST_READ : { at });
-    this.#waitFor(id, read, (version: StoredVersion | null) => this.#answer({ id, get: versionFields(version) }));
-  }
-
-  #plainPut(bytes: Uint8Array, reader: HotRequestReader): void {
-    const { id, keyStart, keyLength, valueStart, valueLength } = reader;
-    const { checkJson, limits, service } = this.#host;
-    const problem =
-      keyProblem(keyLength) ??
-      valueProblem(valueLength, limits.maxValueBytes) ??
-      checkJson(bytes, valueStart, valueLength);
-    if (problem !== null) {
-      this.#answerError(id, problem);
-      return;
-    }
-    const value = bytes.subarray(valueStart, valueStart + valueLength);
-    service.put(bytes, keyStart, keyLength, value, PLAIN_PUT, this.#putCall(id).done);
-  }
-
-  #put(id: number, put: NonNullable<Request['put']>): void {
-    const problem = putProblem(put, this.#host.limits, this.#host.checkJson);
-    if (problem !== null) {
-      this.#answerError(id, problem);
-      return;
-    }
-    const key = put.key!;
-    const value = put.value ?? new Uint8Array(0);
-    this.#host.service.put(key, 0, key.length, value, putOptionsOf(put), this.#putCall(id).done);
-  }
-
-  #putCall(id: number): PutCall {
-    const call = this.#idlePuts.pop() ?? new PutCall(this);
-    call.id = id;
-    this.#inFlight++;
-    return call;
-  }
-
-  /** For PutCall. */
-  putDone(call: PutCall, error: CairnError | null, revision: number): void {
-    this.#inFlight--;
-    this.#idlePuts.push(call);
-    if (error !== null) this.#answerError(call.id, error);
-    else this.#putAnswers.push(call.id, revision);
-    this.#wake();
-  }
-
-  #delete(id: number, fields: NonNullable<Request['delete']>): void {
-    const key = fields.key ?? new Uint8Array(0);
-    const problem = keyProblem(key.length);
-    if (problem !== null) {
-      this.#answerError(id, problem);
-      return;
-    }
-    this.#inFlight++;
-    this.#host.service.delete(key, conditionOf(fields.condition), (error, revision, deleted) => {
-      this.#inFlight--;
-      if (error !== null) this.#answerError(id, error);
-      else this.#answer({ id, delete: { revision, deleted } });
-      this.#wake();
-    });
-  }
-
-  #batch(id: number, fields: NonNullable<Request['batch']>): void {
-    const checked = expectedOutcome(() => checkBatch(fields, this.#host.limits, this.#host.checkJson));
-    if (checked instanceof CairnError) {
-      this.#answerError(id, checked);
-      return;
-    }
-    if (checked.operations.length === 0) {
-      this.#answer({ id, batch: batchAnswer(checked, []) });
-      return;
-    }
-    this.#inFlight++;
-    this.#host.service.batch(checked.operations, (results) => {
-      this.#inFlight--;
-      this.#answer({ id, batch: batchAnswer(checked, results) });
-      this.#wake();
-    });
-  }
-
-  #multiGet(id: number, keys: readonly Uint8Array[], at: number): void {
-    const bad = keys.find((key) => keyProblem(key.length) !== null);
-    const { maxBatchKeys } = this.#host.limits;
-    if (keys.length > maxBatchKeys || bad !== undefined) {
-      this.#answerError(id, bad === undefined ? tooManyKeys(keys.length, maxBatchKeys) : keyProblem(bad.length)!);
-      return;
-    }
-    this.#waitFor(id, this.#readMany(keys, at), ({ revision, versions }) =>
-      this.#answer({ id, multiGet: { revision, versions: versions.map(versionFields) } }),
-    );
-  }
-
-  async #readMany(keys: readonly Uint8Array[], at: number): Promise<MultiGetResult> {
-    const { service, limits } = this.#host;
-    let revision = at;
-    let valueBytes = 0;
-    const versions: (StoredVersion | null)[] = [];
-    do {
-      const part = keys.slice(versions.length, versions.length + MULTI_GET_PART_KEYS);
-      const result = await service.multiGet(part, { at: revision });
-      revision = result.revision;
-      for (const version of result.versions) valueBytes += version?.value.length ?? 0;
-      if (valueBytes > limits.maxFrameBytes) throw answerTooLarge(limits.maxFrameBytes);
-      versions.push(...result.versions);
-    } while (versions.length < keys.length);
-    return { revision, versions };
-  }
-
   #range(id: number, fields: NonNullable<Request['range']>): void {
     const { limits, service } = this.#host;
     if (this.#ranges.has(id)) {
@@ -442,7 +317,7 @@ export class ClientConnection implements RangeOwner {
     }
     if (this.#ranges.size >= limits.maxRanges) {
       const problem = `expected at most ${limits.maxRanges} ranges under way on one connection`;
-      this.#answerError(id, new CairnError('overloaded', problem, { extra: { maxRanges: limits.maxRanges } }));
+      this.answerError(id, new CairnError('overloaded', problem, { extra: { maxRanges: limits.maxRanges } }));
       return;
     }
     const range = new RangeStream(id, fields, this, limits);
@@ -456,14 +331,14 @@ export class ClientConnection implements RangeOwner {
   }
 
   sendPage(id: number, rangePage: NonNullable<ResponseFields['rangePage']>): void {
-    this.#answer({ id, rangePage });
+    this.answer({ id, rangePage });
     // A range goes on reading in the same turn, so what it has sent must count now.
     this.#flush();
   }
 
   rangeEnded(id: number, error: CairnError | null): void {
     this.#ranges.delete(id);
-    if (error !== null) this.#answerError(id, error);
+    if (error !== null) this.answerError(id, error);
     this.#wake();
   }
 
@@ -474,30 +349,24 @@ export class ClientConnection implements RangeOwner {
     return new CairnError('internal', 'the request failed; the log of the node says why', { cause: error });
   }
 
-  /** Counts a read that may hold a value in memory and answers it when it settles. */
-  #waitFor<T>(id: number, read: Promise<T>, answer: (result: T) => void): void {
+  began(kind: CallKind): void {
     this.#inFlight++;
-    this.#waitingReads++;
-    const settle = (): void => {
-      this.#inFlight--;
-      this.#waitingReads--;
-      this.#wake();
-    };
-    void read.then(
-      (result) => {
-        settle();
-        answer(result);
-      },
-      (error: unknown) => {
-        settle();
-        this.#answerError(id, error instanceof CairnError ? error : this.unexpected(error));
-      },
-    );
+    if (kind === 'read') this.#waitingReads++;
+  }
+
+  ended(kind: CallKind): void {
+    this.#inFlight--;
+    if (kind === 'read') this.#waitingReads--;
+    this.#wake();
   }
 
   // --- Output ---
 
-  #answer(response: ResponseFields): void {
+  answerPut(id: number, revision: number): void {
+    this.#putAnswers.push(id, revision);
+  }
+
+  answer(response: ResponseFields): void {
     if (this.#state === 'closed') return;
     let frame = encodeResponseFrame(response);
     const { maxFrameBytes } = this.#host.limits;
@@ -508,8 +377,8 @@ export class ClientConnection implements RangeOwner {
     this.#wake();
   }
 
-  #answerError(id: number, error: CairnError): void {
-    this.#answer({ id, error: errorToWire(error) });
+  answerError(id: number, error: CairnError): void {
+    this.answer({ id, error: errorToWire(error) });
   }
 
   #wake(): void {
@@ -562,7 +431,7 @@ export class ClientConnection implements RangeOwner {
       { peer: this.#stream.peer, code: error.code, reason: error.message },
       'client connection refused',
     );
-    this.#answerError(id, error);
+    this.answerError(id, error);
     this.#close();
   }
 
@@ -593,7 +462,7 @@ export class ClientConnection implements RangeOwner {
   /** Says that the node shuts down; requests under way are still answered. */
   startDrain(): void {
     if (this.#state !== 'open') return;
-    this.#answer({ id: CONNECTION_ID, error: errorToWire(shuttingDown()) });
+    this.answer({ id: CONNECTION_ID, error: errorToWire(shuttingDown()) });
   }
 
   /**
@@ -671,7 +540,7 @@ export class ClientConnection implements RangeOwner {
   #abandon(range: RangeStream): void {
     this.#stopRange(range.id);
     const problem = `expected a request for more pages within ${this.#host.limits.rangeTimeoutMs} ms`;
-    this.#answerError(range.id, new CairnError('deadline_exceeded', problem));
+    this.answerError(range.id, new CairnError('deadline_exceeded', problem));
   }
 
   #hasStalledOutput(nowMs: number): boolean {
@@ -693,35 +562,12 @@ export class ClientConnection implements RangeOwner {
   }
 }
 
-/** One put under way. They are used again, so that a put makes no closure. */
-class PutCall {
-  id = 0;
-  readonly done: WriteDone;
-
-  constructor(connection: ClientConnection) {
-    this.done = (error, revision) => connection.putDone(this, error, revision);
-  }
-}
-
 function shuttingDown(): CairnError {
   return new CairnError('shutting_down', 'the node is shutting down; nothing was executed');
-}
-
-function answerTooLarge(maxFrameBytes: number): CairnError {
-  const problem = `expected an answer of at most ${maxFrameBytes} bytes, found a larger one: ask for fewer keys at a time`;
-  return new CairnError('too_large', problem, { extra: { maxFrameBytes } });
 }
 
 /** A CairnError as it is; anything else is a bug and goes on. */
 function expected(error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   throw error;
-}
-
-function expectedOutcome<T>(work: () => T): T | CairnError {
-  try {
-    return work();
-  } catch (error) {
-    return expected(error);
-  }
 }

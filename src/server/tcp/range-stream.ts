@@ -2,6 +2,7 @@ import { CairnError } from '../../base/errors.js';
 import type { Request, ResponseFields } from '../../codec/client-protocol.js';
 import type { Scan, Service } from '../service.js';
 import type { TcpLimits } from './limits.js';
+import { readOptionsOf } from './requests.js';
 
 export type RangeFields = NonNullable<Request['range']>;
 
@@ -41,12 +42,14 @@ export class RangeStream {
 
   start(service: Service, fields: RangeFields): void {
     void this.#guarded(async () => {
+      const options = readOptionsOf(fields);
+      if (options instanceof CairnError) throw options;
       this.#scan = await service.openScan({
         startKey: fields.startKey ?? new Uint8Array(0),
         endKey: fields.endKey ?? null,
         reverse: fields.reverse ?? false,
         keysOnly: fields.keysOnly ?? false,
-        at: fields.at ?? 0,
+        ...options,
       });
       await this.#sendPages(this.#scan);
     });
@@ -99,7 +102,7 @@ export class RangeStream {
       this.#credits--;
       this.#remaining -= items.length;
       const done = scan.done || this.#remaining <= 0;
-      this.#owner.sendPage(this.id, { items, revision: scan.revision, done });
+      this.#owner.sendPage(this.id, { items, revision: scan.revision, done, stalenessMs: scan.stalenessMs ?? 0 });
       if (done) this.#end(null);
     }
   }

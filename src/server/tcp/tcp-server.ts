@@ -8,6 +8,7 @@ import { AnswerWriter } from './answer-writer.js';
 import { ClientConnection, type ConnectionHost } from './client-connection.js';
 import { DEFAULT_TCP_LIMITS, type TcpLimits } from './limits.js';
 import type { JsonCheck } from './requests.js';
+import { UnaryRequests } from './unary-requests.js';
 
 export interface TcpServerOptions {
   readonly service: Service;
@@ -30,7 +31,7 @@ export class TcpServer implements ConnectionHost {
   readonly service: Service;
   readonly limits: TcpLimits;
   readonly logger: Logger;
-  readonly checkJson: JsonCheck;
+  readonly requests: UnaryRequests;
   readonly writer = new AnswerWriter();
   readonly reader = new HotRequestReader();
   draining = false;
@@ -46,7 +47,7 @@ export class TcpServer implements ConnectionHost {
     this.service = options.service;
     this.limits = { ...DEFAULT_TCP_LIMITS, ...options.limits };
     this.logger = options.logger ?? SILENT_LOGGER;
-    this.checkJson = options.checkJson;
+    this.requests = new UnaryRequests({ service: this.service, limits: this.limits, checkJson: options.checkJson });
     this.#network = options.network;
     this.#clock = options.clock;
   }

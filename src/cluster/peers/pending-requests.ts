@@ -1,0 +1,82 @@
+import { CairnError } from '../../base/errors.js';
+import { peerWire } from '../../codec/peer-protocol.js';
+import type { ReceivedAnswer } from './frame-reader.js';
+
+interface Pending {
+  readonly deadlineMs: number;
+  readonly resolve: (body: Uint8Array) => void;
+  readonly reject: (error: CairnError) => void;
+}
+
+export function notDelivered(nodeId: string, why: string): CairnError {
+  return new CairnError('unavailable', `the request did not reach node ${nodeId}: ${why}`);
+}
+
+function outcomeUnknown(nodeId: string, why: string): CairnError {
+  const extra = { outcome: 'unknown' };
+  return new CairnError('deadline_exceeded', `node ${nodeId} may have executed the request: ${why}`, { extra });
+}
+
+/** The requests of one connection that have no answer yet. They end with it: an answer never comes on another one. */
+export class PendingRequests {
+  readonly #nodeId: string;
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+  /** Ids up to here were handed to the network. */
+  #sentId = 0;
+
+  constructor(nodeId: string) {
+    this.#nodeId = nodeId;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** The next request's id. */
+  add(pending: Pending): number {
+    const id = ++this.#lastId;
+    this.#pending.set(id, pending);
+    return id;
+  }
+
+  allSent(): void {
+    this.#sentId = this.#lastId;
+  }
+
+  /** False when the peer did not look at the request. */
+  answered({ id, body, status }: ReceivedAnswer): boolean {
+    const pending = this.#pending.get(id);
+    // Its time was over before.
+    if (pending === undefined) return true;
+    this.#pending.delete(id);
+    if (status === peerWire.AnswerStatus.ANSWERED) {
+      pending.resolve(body);
+      return true;
+    }
+    const isRefused = status === peerWire.AnswerStatus.REFUSED;
+    pending.reject(
+      isRefused
+        ? new CairnError('unavailable', `node ${this.#nodeId} did not execute the request: it has too many`)
+        : outcomeUnknown(this.#nodeId, 'its answer was lost'),
+    );
+    return !isRefused;
+  }
+
+  expire(nowMs: number): void {
+    for (const [id, pending] of this.#pending) {
+      if (nowMs < pending.deadlineMs) continue;
+      this.#pending.delete(id);
+      pending.reject(outcomeUnknown(this.#nodeId, 'it has not answered in time'));
+    }
+  }
+
+  /** The connection is gone. */
+  fail(why: string): void {
+    const pending = [...this.#pending];
+    this.#pending.clear();
+    for (const [id, { reject }] of pending) {
+      reject(id > this.#sentId ? notDelivered(this.#nodeId, why) : outcomeUnknown(this.#nodeId, why));
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import { copyBytes } from '../../base/bytes.js';
+import type { CairnError } from '../../base/errors.js';
+import { type ResponseFields, encodeRequestFrame } from '../../codec/client-protocol.js';
+import type { ReadOptions, Service, StoredVersion } from '../service.js';
+import { RoutedCall, answerError, isPeerRefusal, isRefusal, type Refused } from './routed-call.js';
+import { getFields } from './write-fields.js';
+
+/** A point read of a partition whose data this node does not hold. */
+export class RoutedGet extends RoutedCall {
+  readonly isRead = true;
+  readonly bytes: number;
+  readonly #key: Uint8Array;
+  readonly #options: ReadOptions;
+  readonly #resolve: (version: StoredVersion | null) => void;
+  readonly #reject: (error: unknown) => void;
+
+  /** Copies the key. */
+  constructor(
+    partition: number,
+    deadlineMs: number,
+    key: Uint8Array,
+    options: ReadOptions,
+    resolve: (version: StoredVersion | null) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super(partition, deadlineMs);
+    this.#key = copyBytes(key);
+    this.#options = options;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.bytes = key.length;
+  }
+
+  encode(id: number): Uint8Array {
+    return encodeRequestFrame({ id, get: getFields(this.#key, this.#options) });
+  }
+
+  runLocal(local: Service, refused: Refused): void {
+    local.get(this.#key, this.#options).then(
+      (version) => {
+        this.ended();
+        this.#resolve(version);
+      },
+      (error: CairnError) => {
+        if (isRefusal(error)) refused(error);
+        else this.fail(error);
+      },
+    );
+  }
+
+  answered({ get: answer, error: fields }: ResponseFields): CairnError | null {
+    if (!answer) {
+      const error = answerError(fields);
+      // A read whose answer was lost on the way to the leader's quorum may be asked again as well.
+      if (isPeerRefusal(error) || error.code === 'deadline_exceeded') return error;
+      this.fail(error);
+      return null;
+    }
+    this.ended();
+    const { revision, value, expiresAtMs, contentType, stalenessMs } = answer;
+    if (!revision) this.#resolve(null);
+    else {
+      this.#resolve({
+        value: copyBytes(value ?? new Uint8Array(0)),
+        revision,
+        expiresAtMs: expiresAtMs ?? 0,
+        contentType: contentType ?? '',
+        ...(stalenessMs ? { stalenessMs } : {}),
+      });
+    }
+    return null;
+  }
+
+  protected endWith(error: CairnError): void {
+    this.#reject(error);
+  }
+}
