@@ -15,9 +15,9 @@ export class SimMachine {
   readonly disk: SimDisk;
   readonly #executors: { stop(): void }[] = [];
 
-  private constructor(prng: Prng, makeDisk: (options: SimDiskOptions) => SimDisk) {
+  private constructor(prng: Prng, makeDisk: (options: SimDiskOptions) => SimDisk, scheduler = new Scheduler(prng)) {
     this.prng = prng;
-    this.scheduler = new Scheduler(prng);
+    this.scheduler = scheduler;
     this.clock = new SimClock(this.scheduler);
     this.random = new SimRandom(prng.uint32());
     this.disk = makeDisk({ prng: prng.fork(), scheduler: this.scheduler });
@@ -26,6 +26,19 @@ export class SimMachine {
   /** A machine with an empty disk. */
   static first(prng: Prng, options: Partial<SimDiskOptions> = {}): SimMachine {
     return new SimMachine(prng, (base) => new SimDisk({ ...base, ...options }));
+  }
+
+  /** One of several machines in a world; those that follow it are in the same world. */
+  static inWorld(scheduler: Scheduler, prng: Prng): SimMachine {
+    return new SimMachine(prng, (base) => new SimDisk(base), scheduler);
+  }
+
+  /** As `crash` and `restart`, in the same world. */
+  next(prng: Prng, end: 'power-loss' | 'exit'): SimMachine {
+    this.powerOff();
+    const makeDisk = (base: SimDiskOptions): SimDisk =>
+      end === 'exit' ? this.disk.processExit(base) : this.disk.crash(prng, base);
+    return new SimMachine(prng.fork(), makeDisk, this.scheduler);
   }
 
   executor<Jobs extends JobMap>(

@@ -1,0 +1,107 @@
+import { Prng } from '../../../src/base/prng.js';
+import type { Scheduler } from '../ports/scheduler.js';
+import type { PlannedFault } from './fault-plan.js';
+import type { Reached } from './reached.js';
+import type { SimCluster } from './sim-cluster.js';
+import type { Fault } from './swarm.js';
+
+type Inflict = (cluster: SimCluster, prng: Prng) => (() => Promise<void> | void) | null;
+
+/** How each fault is done; what it returns undoes it. */
+const INFLICT: Partial<Record<Fault, Inflict>> = {
+  kill: (cluster, prng) => stop(cluster, prng, 'exit'),
+  'power-loss': (cluster, prng) => stop(cluster, prng, 'power-loss'),
+  'all-power-loss': (cluster) => {
+    const up = cluster.hosts.filter(({ running }) => running !== null);
+    for (const host of up) cluster.kill(host, 'power-loss');
+    return async () => {
+      await Promise.all(up.map((host) => cluster.start(host)));
+    };
+  },
+  split: (cluster, prng) => {
+    const names = shuffled(prng, cluster.names);
+    const size = prng.between(1, names.length - 1);
+    return cutPairs(cluster, names.slice(0, size), names.slice(size));
+  },
+  'one-way-cut': (cluster, prng) => {
+    const [from, to] = shuffled(prng, cluster.names) as [string, string];
+    cluster.network.cut(from, to);
+    return () => cluster.network.heal(from, to);
+  },
+  bridge: (cluster, prng) => {
+    const [bridge, ...others] = shuffled(prng, cluster.names);
+    const half = Math.ceil(others.length / 2);
+    return bridge === undefined ? null : cutPairs(cluster, others.slice(0, half), others.slice(half));
+  },
+  'isolate-leader': (cluster) => {
+    const leader = cluster.leaderOf(0);
+    if (leader === undefined) return null;
+    const others = cluster.names.filter((name) => name !== leader.name);
+    return cutPairs(cluster, [leader.name], others);
+  },
+  'packet-loss': ({ network }, prng) => {
+    network.weather.lossProbability = prng.pick([0.02, 0.2]);
+    network.weather.duplicateProbability = prng.pick([0, 0.1]);
+    return () => {
+      network.weather.lossProbability = 0;
+      network.weather.duplicateProbability = 0;
+    };
+  },
+  'slow-link': ({ network }, prng) => {
+    network.weather.longestDelayMs = prng.pick([10, 100, 400]);
+    return () => void (network.weather.longestDelayMs = 2);
+  },
+  'clock-jump': (cluster, prng) => {
+    const { clock } = prng.pick([...cluster.hosts]).machine;
+    clock.jumpWall(prng.pick([-86_400_000, -5000, -200, 200, 5000]));
+    return () => {};
+  },
+  'leader-transfer': (cluster) => {
+    const leader = cluster.leaderOf(0);
+    const raft = leader?.running?.node.host.groups[0]?.raft;
+    const heir = raft?.progress.find(({ caughtUp }) => caughtUp);
+    if (heir !== undefined) raft!.transferLeadership(heir.id);
+    return () => {};
+  },
+};
+
+function stop(cluster: SimCluster, prng: Prng, end: 'exit' | 'power-loss'): (() => Promise<void>) | null {
+  const host = prng.pick([...cluster.hosts]);
+  if (host.running === null) return null;
+  cluster.kill(host, end);
+  return () => cluster.start(host);
+}
+
+function cutPairs(cluster: SimCluster, some: readonly string[], others: readonly string[]): () => void {
+  const pairs = some.flatMap((a) => others.flatMap((b) => [[a, b] as const, [b, a] as const]));
+  for (const [from, to] of pairs) cluster.network.cut(from, to);
+  return () => pairs.forEach(([from, to]) => cluster.network.heal(from, to));
+}
+
+function shuffled(prng: Prng, names: readonly string[]): string[] {
+  const left = [...names];
+  return names.map(() => left.splice(prng.below(left.length), 1)[0]!);
+}
+
+/** The faults that this driver can do. */
+export const POSSIBLE_FAULTS: ReadonlySet<Fault> = new Set(Object.keys(INFLICT) as Fault[]);
+
+/** Does what is planned; resolves when everything is undone. */
+export async function inflict(
+  cluster: SimCluster,
+  scheduler: Scheduler,
+  plan: readonly PlannedFault[],
+  reached: Reached,
+): Promise<void> {
+  const started = scheduler.nowMs;
+  await Promise.all(
+    plan.map(async ({ atMs, fault, durationMs, dice }) => {
+      await scheduler.sleep(started + atMs - scheduler.nowMs);
+      const undo = INFLICT[fault]?.(cluster, new Prng(dice)) ?? null;
+      if (undo === null) return;
+      reached.count(`fault ${fault}`);
+      await scheduler.sleep(durationMs);
+      await undo();
+    }),
+  );
+}
