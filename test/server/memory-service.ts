@@ -36,7 +36,7 @@ const PARTITIONS = 64;
 
 /** The service over a Map that keeps every version: every answer is right and nothing is durable. For tests of the protocols. */
 export class MemoryService implements Service {
-  readonly nodeId = 'memory';
+  readonly nodeId: string = 'memory';
   found: FoundVersion = {
     bytes: new Uint8Array(0),
     start: 0,

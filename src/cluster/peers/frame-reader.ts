@@ -202,7 +202,7 @@ export class FrameReader {
         case T.snapshot: {
           const end = this.#enter();
           snapshotStart = this.#at;
-          snapshotEnd = this.#end;
+          snapshotEnd = this.#at = this.#end;
           this.#leave(end);
           break;
         }

@@ -49,7 +49,7 @@ export const DEFAULT_PEER_LIMITS: PeerLimits = {
   bulkAnswerMs: 600_000,
   connectTimeoutMs: 2000,
   helloTimeoutMs: 2000,
-  frameTimeoutMs: 10_000,
+  frameTimeoutMs: 60_000,
   pingIntervalMs: 500,
   silentMs: 3000,
   minBackOffMs: 50,

@@ -138,8 +138,9 @@ export class OutgoingLink implements SocketOwner, Flushable {
     this.#host.down(this.nodeId);
   }
 
-  sweep(nowMs: number): void {
-    this.#requests.expire(nowMs);
+  /** Requests whose time was over at `expiredMs` are given up. */
+  sweep(expiredMs: number): void {
+    this.#requests.expire(expiredMs);
     if (this.#socket?.sweep() === true) this.#ping();
   }
 

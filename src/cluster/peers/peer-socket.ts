@@ -5,6 +5,9 @@ import type { Connection } from '../../ports/network.js';
 import type { PeerLimits } from './limits.js';
 import type { Refusal } from './refusal.js';
 
+/** Bytes in one sweep that show a long frame on its way. Fewer, without any whole frame, are no sign of life: its length may be damaged. */
+const LONG_FRAME_BYTES = 4096;
+
 /** Who takes what comes. A socket changes hands when its hello is through. */
 export interface SocketOwner {
   /** A chunk came; complete frames can be taken. */
@@ -29,7 +32,7 @@ export class PeerSocket {
   #isOpen = true;
   #isGone = false;
   #isPaused = false;
-  #heard = true;
+  #heardBytes = 0;
   #silentSweeps = 0;
   #framesTaken = 0;
   #frameSweeps = 0;
@@ -45,7 +48,7 @@ export class PeerSocket {
     this.owner = owner;
     stream.onData = (chunk) => {
       if (!this.#isOpen) return;
-      this.#heard = true;
+      this.#heardBytes += chunk.length;
       this.frames.push(chunk);
       this.owner.received(this.frames);
     };
@@ -122,16 +125,18 @@ export class PeerSocket {
   sweep(): boolean {
     if (!this.#isOpen) return false;
     const { silentMs, frameTimeoutMs, pingIntervalMs, sweepMs } = this.#limits;
-    if (this.#heard || this.#isPaused || this.#hasProgress()) this.#silentSweeps = 0;
-    else this.#silentSweeps++;
-    this.#heard = false;
+    const { inFrame, taken } = this.frames;
+    const isNewFrame = taken !== this.#framesTaken;
+    const isHeard = isNewFrame || this.#heardBytes >= LONG_FRAME_BYTES;
+    const hasProgress = this.#hasProgress();
+    this.#silentSweeps = isHeard || hasProgress || this.#isPaused ? 0 : this.#silentSweeps + 1;
+    this.#frameSweeps = inFrame && !this.#isPaused && !isNewFrame ? this.#frameSweeps + 1 : 0;
+    this.#framesTaken = taken;
+    this.#heardBytes = 0;
     if (this.#silentSweeps * sweepMs >= silentMs) {
       this.destroy(`the peer was silent for ${silentMs} ms`);
       return false;
     }
-    const { inFrame, taken } = this.frames;
-    this.#frameSweeps = inFrame && !this.#isPaused && taken === this.#framesTaken ? this.#frameSweeps + 1 : 0;
-    this.#framesTaken = taken;
     // A length that was damaged into a larger one ends here.
     if (this.#frameSweeps * sweepMs >= frameTimeoutMs) {
       this.refuse({ code: 'late', text: `expected the rest of a frame within ${frameTimeoutMs} ms` });

@@ -63,9 +63,9 @@ export class PendingRequests {
     return !isRefused;
   }
 
-  expire(nowMs: number): void {
+  expire(expiredMs: number): void {
     for (const [id, pending] of this.#pending) {
-      if (nowMs < pending.deadlineMs) continue;
+      if (expiredMs < pending.deadlineMs) continue;
       this.#pending.delete(id);
       pending.reject(outcomeUnknown(this.#nodeId, 'it has not answered in time'));
     }

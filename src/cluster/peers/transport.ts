@@ -80,6 +80,7 @@ export class PeerTransport implements IncomingHost {
   readonly #incarnations = new Map<string, { readonly incarnation: string; links: number }>();
   #awake: Flushable[] = [];
   #sweepTimer: Timer | null = null;
+  #sweptMs = 0;
   #isClosed = false;
 
   constructor(options: PeerTransportOptions) {
@@ -123,7 +124,7 @@ export class PeerTransport implements IncomingHost {
 
   /**
    * Rejects with `unavailable` when the request was certainly not executed; with `deadline_exceeded` and the extra
-   * `outcome: 'unknown'` when it may have been; with `too_large`. Checked every `sweepMs`, so a time-out comes up to that much later.
+   * `outcome: 'unknown'` when it may have been; with `too_large`. Checked every `sweepMs`, so a time-out comes up to twice that later.
    */
   request(nodeId: string, body: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     const link = this.#outgoing.get(nodeId);
@@ -227,7 +228,9 @@ export class PeerTransport implements IncomingHost {
   #sweep(): void {
     if (this.#isClosed) return;
     const nowMs = this.clock.monotonicMs();
-    for (const link of this.#outgoing.values()) link.sweep(nowMs);
+    // After a pause an answer may still lie in the socket: a request's time is over when it was so a sweep ago.
+    for (const link of this.#outgoing.values()) link.sweep(this.#sweptMs);
+    this.#sweptMs = nowMs;
     for (const link of this.#incoming) link.sweep();
     for (const bulk of this.#bulkSenders) bulk.sweep();
     for (const bulk of this.#bulkReceivers) bulk.sweep();
