@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { copyBytes, equalRanges } from '../base/bytes.js';
 import { SILENT_LOGGER } from '../base/logger.js';
 import type { Cursor } from '../lsm/cursor.js';
 import { StepBudget } from '../lsm/cursors/step-budget.js';
@@ -7,12 +8,13 @@ import { VisibleCursor } from '../lsm/cursors/visible-cursor.js';
 import {
   MAX_ROW_KEY_BYTES,
   makeRowKey,
+  readReplicaId,
   REPLICA_ID_BYTES,
   replicaEnd,
   writeReplicaId,
   type Revision,
 } from '../lsm/row-key.js';
-import { ABSENT, FOUND, type FindResult } from '../lsm/table/table-reader.js';
+import { ABSENT, BLOCKED, FOUND, type FindResult } from '../lsm/table/table-reader.js';
 import { emptyGroupState, type GroupState } from '../lsm/version/version-edit.js';
 import { BlockReader } from './block-reader/block-reader.js';
 import { BlockCache } from './cache/block-cache.js';
@@ -34,7 +36,7 @@ import type { Manifest } from './manifest/manifest.js';
 import { FlushPipeline } from './memtables/flush-pipeline.js';
 import { MemtableSet } from './memtables/memtable-set.js';
 import { collectOrphans, openManifest, openTables, TABLES_DIRECTORY } from './open-tree.js';
-import { Hit, lookupTables, readTables, type FoundRecord } from './point-read.js';
+import { Hit, lookupTables, PointRead, TableWalk, type FoundRecord, type PointReads } from './point-read.js';
 import { Retry } from './retry.js';
 import type { ReplicaImporter } from './snapshot/replica-importer.js';
 import type { ReplicaSnapshot, ReplicaSnapshotRequest } from './snapshot/replica-snapshot.js';
@@ -99,7 +101,13 @@ export class Engine {
   /** An Int32 each, read by workers. */
   readonly #flushesWaiting = new SharedArrayBuffer(4);
   readonly #closing = new SharedArrayBuffer(4);
+  /** The last look-up's row and how far it got. */
   readonly #row = new Uint8Array(MAX_ROW_KEY_BYTES);
+  readonly #walk: TableWalk;
+  readonly #reads: PointReads;
+  /** The revision of the last look-up if it was BLOCKED and nothing was written since; else -1. */
+  #blockedAt: Revision = -1;
+  #blockedLength = 0;
   #failure: Error | null = null;
   #arenaJobs: Promise<void> = Promise.resolve();
 
@@ -152,6 +160,8 @@ export class Engine {
     this.#store = store;
     this.#versions = versions;
     this.#retry = retry;
+    this.#walk = new TableWalk(versions.current);
+    this.#reads = { store, versions };
     const { groups, clockBound, nextReplicaId } = versions.current.version;
     this.recovered = { groups, clockBound, nextReplicaId };
     this.#history = new History(versions, options.historyWindowMs, options.nowRevision);
@@ -300,6 +310,7 @@ export class Engine {
     recordStart: number,
     recordLength: number,
   ): void {
+    this.#blockedAt = -1;
     const fits = this.#memtables.active.memtable.insert(
       replicaId,
       key,
@@ -345,23 +356,42 @@ export class Engine {
     hash: number,
     at: Revision,
   ): FindResult {
+    this.#blockedAt = -1;
     if (this.#lookupMemtables(replicaId, key, keyStart, keyLength, hash, at)) return FOUND;
     const row = this.#row;
     const rowLength = REPLICA_ID_BYTES + keyLength;
     if (rowLength > MAX_ROW_KEY_BYTES) return ABSENT;
     writeReplicaId(row, 0, replicaId);
     for (let i = 0; i < keyLength; i++) row[REPLICA_ID_BYTES + i] = key[keyStart + i]!;
-    return lookupTables(this.#versions.current, row, rowLength, hash, at, this.hit);
+    this.#walk.start(this.#versions.current);
+    const found = lookupTables(this.#walk, row, rowLength, hash, at, this.hit);
+    if (found === BLOCKED) {
+      this.#blockedAt = at;
+      this.#blockedLength = rowLength;
+    }
+    return found;
   }
 
-  /** As `lookup`, reading blocks that are not in memory. Rejects with CorruptionError or DiskError. */
+  /**
+   * As `lookup`, reading blocks that are not in memory. Rejects with CorruptionError or DiskError. Just after a look-up of the same
+   * key that was BLOCKED it goes on from there.
+   */
   read(replicaId: number, key: Uint8Array, hash: number, at: Revision): Promise<FoundRecord | null> {
-    if (this.#lookupMemtables(replicaId, key, 0, key.length, hash, at)) {
-      const { bytes, start, length, revision } = this.hit;
-      return Promise.resolve({ record: bytes.slice(start, start + length), revision });
+    if (!this.#wasBlockedOn(replicaId, key, at)) {
+      const found = this.lookup(replicaId, key, 0, key.length, hash, at);
+      if (found === ABSENT) return Promise.resolve(null);
+      if (found === FOUND) {
+        const { bytes, start, length, revision } = this.hit;
+        return Promise.resolve({ record: copyBytes(bytes, start, length), revision });
+      }
     }
-    const view = this.#versions.pin();
-    return readTables(view, makeRowKey(replicaId, key), hash, at).finally(() => this.#versions.unpin(view));
+    this.#blockedAt = -1;
+    const walk = this.#walk.copy();
+    const { blockedTable, blockedOn } = this.hit;
+    const row = makeRowKey(replicaId, key);
+    return new Promise((resolve, reject) => {
+      new PointRead(this.#reads, walk, blockedTable!, blockedOn, row, hash, at, resolve, reject).start();
+    });
   }
 
   /** All versions of all rows; must be closed. */
@@ -439,6 +469,15 @@ export class Engine {
     await this.#store.closeAll();
     await this.#options.blockReaderThread?.stop();
     await this.#manifest.close();
+  }
+
+  #wasBlockedOn(replicaId: number, key: Uint8Array, at: Revision): boolean {
+    if (this.#blockedAt !== at || this.#blockedLength !== REPLICA_ID_BYTES + key.length) return false;
+    return (
+      this.#walk.view === this.#versions.current &&
+      readReplicaId(this.#row, 0) === replicaId &&
+      equalRanges(this.#row, REPLICA_ID_BYTES, key, 0, key.length)
+    );
   }
 
   #lookupMemtables(

@@ -1,9 +1,12 @@
+import { assert } from '../base/assert.js';
 import { compareRanges, copyBytes } from '../base/bytes.js';
 import type { Block } from '../lsm/table/block.js';
 import { ABSENT, FOUND, type FindResult, type TableReader } from '../lsm/table/table-reader.js';
 import type { Revision } from '../lsm/row-key.js';
 import { findTable } from '../lsm/version/version.js';
-import type { TreeView } from './tree/version-set.js';
+import { ANSWER_ABSENT, ANSWER_BEFORE, type BlockWaiter } from './block-reader/block-reader.js';
+import type { TableStore } from './tree/table-store.js';
+import type { TreeView, VersionSet } from './tree/version-set.js';
 
 /** Where a point read left what it found: a view that is valid until the next call on the engine. */
 export class Hit {
@@ -11,6 +14,9 @@ export class Hit {
   start = 0;
   length = 0;
   revision: Revision = 0;
+  /** The table and the number of its block that a BLOCKED look-up needs. */
+  blockedTable: TableReader | null = null;
+  blockedOn = -1;
 
   takeFrom(table: TableReader): void {
     this.bytes = table.foundRecord;
@@ -20,30 +26,73 @@ export class Hit {
   }
 }
 
+/** Goes through the tables of a view that may hold a row, newest first. */
+export class TableWalk {
+  view: TreeView;
+  #level = 0;
+  #index = 0;
+
+  constructor(view: TreeView) {
+    this.view = view;
+  }
+
+  start(view: TreeView): void {
+    this.view = view;
+    this.#level = 0;
+    this.#index = 0;
+  }
+
+  /** Another walk at the same place. */
+  copy(): TableWalk {
+    const walk = new TableWalk(this.view);
+    walk.#level = this.#level;
+    walk.#index = this.#index;
+    return walk;
+  }
+
+  /** Null at the end. */
+  next(row: Uint8Array, rowLength: number, at: Revision): TableReader | null {
+    const { levels } = this.view;
+    const newest = levels[0]!;
+    while (this.#level === 0) {
+      if (this.#index === newest.length) {
+        this.#level = 1;
+        break;
+      }
+      const { file, reader } = newest[this.#index++]!;
+      if (file.smallestRevision <= at && reader.coversRow(row, 0, rowLength)) return reader;
+    }
+    while (this.#level < levels.length) {
+      const reader = tableFor(this.view, this.#level++, row, rowLength, at);
+      if (reader !== null) return reader;
+    }
+    return null;
+  }
+}
+
 /**
- * The newest version of a row at or below `at`, from filters and cached blocks alone. Sources are asked from the newest to the
- * oldest, and the first that has such a version has the newest one (version.ts), so nothing is compared. No allocation.
+ * The newest version of a row at or below `at`, from filters and cached blocks alone. Tables are asked from the newest to the
+ * oldest, and the first that has such a version has the newest one (version.ts), so nothing is compared. No allocation. After
+ * BLOCKED, `hit` names the block, and `walk` stands behind its table: a PointRead can go on.
  */
 export function lookupTables(
-  view: TreeView,
+  walk: TableWalk,
   row: Uint8Array,
   rowLength: number,
   hash: number,
   at: Revision,
   hit: Hit,
 ): FindResult {
-  for (const { file, reader } of view.levels[0]!) {
-    if (file.smallestRevision > at || !reader.coversRow(row, 0, rowLength)) continue;
-    const found = reader.find(row, 0, rowLength, hash, at);
-    if (found === FOUND) hit.takeFrom(reader);
-    if (found !== ABSENT) return found;
-  }
-  for (let level = 1; level < view.levels.length; level++) {
-    const reader = tableFor(view, level, row, rowLength, at);
-    if (reader === null) continue;
-    const found = reader.find(row, 0, rowLength, hash, at);
-    if (found === FOUND) hit.takeFrom(reader);
-    if (found !== ABSENT) return found;
+  for (let table = walk.next(row, rowLength, at); table !== null; table = walk.next(row, rowLength, at)) {
+    const found = table.find(row, 0, rowLength, hash, at);
+    if (found === ABSENT) continue;
+    if (found === FOUND) {
+      hit.takeFrom(table);
+    } else {
+      hit.blockedTable = table;
+      hit.blockedOn = table.blockedOn;
+    }
+    return found;
   }
   return ABSENT;
 }
@@ -55,41 +104,130 @@ export interface FoundRecord {
   readonly revision: Revision;
 }
 
-/** As `lookupTables`, fetching the blocks that are missing. The view must stay pinned until this settles. */
-export async function readTables(
-  view: TreeView,
-  row: Uint8Array,
-  hash: number,
-  at: Revision,
-): Promise<FoundRecord | null> {
-  for (const reader of candidates(view, row, at)) {
-    let held: Block | undefined;
-    let heldIndex = -1;
-    for (;;) {
-      const found = reader.find(row, 0, row.length, hash, at, held, heldIndex);
-      // Taken before the next await: other reads use the same reader.
-      if (found === FOUND) return takeCopy(reader);
-      if (found === ABSENT) break;
-      heldIndex = reader.blockedOn;
-      held = await reader.loadBlock(heldIndex);
+/** What all point reads of an engine share. */
+export interface PointReads {
+  readonly store: TableStore;
+  readonly versions: VersionSet;
+}
+
+/**
+ * Goes on with a look-up that was BLOCKED. The block reader's thread searches the block if it can, so that only the record has to be
+ * copied; else the block is loaded. An object instead of an async function: a read is one promise.
+ */
+export class PointRead implements BlockWaiter {
+  readonly #shared: PointReads;
+  readonly #walk: TableWalk;
+  readonly #row: Uint8Array;
+  readonly #hash: number;
+  readonly #at: Revision;
+  readonly #resolve: (found: FoundRecord | null) => void;
+  readonly #reject: (error: unknown) => void;
+  #table: TableReader;
+  #block: number;
+
+  /** Block `block` of `table` is missing; `walk` is behind that table in the current view, which is pinned until the end. */
+  constructor(
+    shared: PointReads,
+    walk: TableWalk,
+    table: TableReader,
+    block: number,
+    row: Uint8Array,
+    hash: number,
+    at: Revision,
+    resolve: (found: FoundRecord | null) => void,
+    reject: (error: unknown) => void,
+  ) {
+    assert(shared.versions.pin() === walk.view, 'a read goes on in an old view');
+    this.#shared = shared;
+    this.#walk = walk;
+    this.#table = table;
+    this.#block = block;
+    this.#row = row;
+    this.#hash = hash;
+    this.#at = at;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start(): void {
+    if (!this.#shared.store.search(this.#table, this.#block, this.#row, this.#at, this)) this.#load();
+  }
+
+  blockAnswered(answer: number, room: Uint8Array, revision: Revision): void {
+    if (answer >= 0) {
+      this.#done(room, 0, answer, revision);
+      return;
+    }
+    // The store's own read meets the error, if there is one.
+    if (answer !== ANSWER_ABSENT && answer !== ANSWER_BEFORE) this.#load();
+    else this.#proceed(answer === ANSWER_BEFORE);
+  }
+
+  #load(): void {
+    let loading: Promise<Block>;
+    try {
+      loading = this.#table.loadBlock(this.#block);
+    } catch (error) {
+      // The engine was closed meanwhile.
+      this.#failed(error);
+      return;
+    }
+    loading.then(
+      (block) => this.#loaded(block),
+      (error: unknown) => this.#failed(error),
+    );
+  }
+
+  #loaded(block: Block): void {
+    try {
+      this.#take(this.#table.findFrom(this.#block, this.#row, 0, this.#row.length, this.#at, block));
+    } catch (error) {
+      this.#failed(error);
     }
   }
-  return null;
-}
 
-function* candidates(view: TreeView, row: Uint8Array, at: Revision): Generator<TableReader> {
-  for (const { file, reader } of view.levels[0]!) {
-    if (file.smallestRevision <= at && reader.coversRow(row, 0, row.length)) yield reader;
+  /** The block does not have it. */
+  #proceed(before: boolean): void {
+    try {
+      const { length } = this.#row;
+      const goesOn = before && this.#table.rowGoesOn(this.#block, this.#row, 0, length);
+      this.#take(goesOn ? this.#table.findFrom(this.#block + 1, this.#row, 0, length, this.#at) : ABSENT);
+    } catch (error) {
+      this.#failed(error);
+    }
   }
-  for (let level = 1; level < view.levels.length; level++) {
-    const reader = tableFor(view, level, row, row.length, at);
-    if (reader !== null) yield reader;
-  }
-}
 
-function takeCopy(reader: TableReader): FoundRecord {
-  const { foundRecord, foundStart, foundLength } = reader;
-  return { record: copyBytes(foundRecord, foundStart, foundLength), revision: reader.foundRevision };
+  /** `found`: what the table says. */
+  #take(found: FindResult): void {
+    let result = found;
+    while (result === ABSENT) {
+      const table = this.#walk.next(this.#row, this.#row.length, this.#at);
+      if (table === null) {
+        this.#shared.versions.unpin(this.#walk.view);
+        this.#resolve(null);
+        return;
+      }
+      this.#table = table;
+      result = table.find(this.#row, 0, this.#row.length, this.#hash, this.#at);
+    }
+    const { foundRecord, foundStart, foundLength, foundRevision, blockedOn } = this.#table;
+    if (result === FOUND) {
+      this.#done(foundRecord, foundStart, foundLength, foundRevision);
+      return;
+    }
+    this.#block = blockedOn;
+    this.start();
+  }
+
+  #done(bytes: Uint8Array, start: number, length: number, revision: Revision): void {
+    this.#shared.versions.unpin(this.#walk.view);
+    this.#resolve({ record: copyBytes(bytes, start, length), revision });
+  }
+
+  #failed(error: unknown): void {
+    this.#shared.versions.unpin(this.#walk.view);
+    this.#reject(error);
+  }
 }
 
 /** The only table of a sorted level that may hold the row. */

@@ -1,9 +1,14 @@
+import { Block } from '../../lsm/table/block.js';
 import { decodeBlock } from '../../lsm/table/block-codec.js';
+import { BlockSearch } from '../../lsm/table/block-search.js';
+import { blockName } from '../../lsm/table/format.js';
 import type { BlockReaderJob } from '../../ports/block-reader-thread.js';
 import type { SyncDisk, SyncFile } from '../../ports/disk.js';
 import { readExactlySync } from '../file-io.js';
 import { tableName } from '../tree/table-name.js';
 import {
+  ANSWER_ABSENT,
+  ANSWER_BEFORE,
   ANSWER_FAILED,
   AT_ANSWER,
   AT_FILE_HIGH,
@@ -11,8 +16,12 @@ import {
   AT_OFFSET_HIGH,
   AT_OFFSET_LOW,
   AT_OPERATION,
+  AT_REVISION_HIGH,
+  AT_REVISION_LOW,
+  AT_ROW_LENGTH,
   AT_SIZE,
   OPERATION_FORGET,
+  OPERATION_SEARCH,
   SharedSlots,
   SLOT_BYTES,
   WORD_READ_MICROS,
@@ -35,7 +44,9 @@ export class ReadLoop {
   readonly #tell: () => void;
   /** Oldest first. */
   readonly #files = new Map<number, SyncFile>();
-  #buffer = new Uint8Array(SLOT_BYTES);
+  /** A stored block. Decoded ones are not kept over a step, so they may be views of it. */
+  readonly #buffer = new Uint8Array(SLOT_BYTES);
+  readonly #search = new BlockSearch();
   /** The next request's number. */
   #next = 0;
   #readMicros = 0;
@@ -85,12 +96,30 @@ export class ReadLoop {
       readExactlySync(this.#open(fileNumber), stored, offset);
       const contents = decodeBlock(fileNumber, offset, stored);
       if (contents.length > SLOT_BYTES) return ANSWER_FAILED;
+      if (words[at + AT_OPERATION] === OPERATION_SEARCH) {
+        return this.#searchBlock(new Block(contents, blockName(fileNumber, offset)), slot);
+      }
       rooms[slot]!.set(contents);
       return contents.length;
     } catch {
       // The main thread reads the block by itself and meets the error where it can be told.
       return ANSWER_FAILED;
     }
+  }
+
+  #searchBlock(block: Block, slot: number): number {
+    const { words, rooms } = this.#slots;
+    const at = this.#slots.at(slot);
+    const room = rooms[slot]!;
+    const revision = words[at + AT_REVISION_HIGH]! * 0x1_0000_0000 + (words[at + AT_REVISION_LOW]! >>> 0);
+    if (!this.#search.seek(block, room, 0, words[at + AT_ROW_LENGTH]!, revision)) return ANSWER_BEFORE;
+    if (!this.#search.sameRow) return ANSWER_ABSENT;
+    const { entry } = this.#search;
+    const start = entry.keyAt + entry.unshared;
+    room.set(block.bytes.subarray(start, start + entry.valueLength));
+    words[at + AT_REVISION_LOW] = entry.revision;
+    words[at + AT_REVISION_HIGH] = Math.floor(entry.revision / 0x1_0000_0000);
+    return entry.valueLength;
   }
 
   #open(fileNumber: number): SyncFile {

@@ -1,6 +1,6 @@
 /**
- * Memory that the main thread and a block reader's thread share: control words, then a table of slots, then each slot's room for a
- * decoded block. A slot belongs to the main thread while it is free, to the reader from the publication of its request to the
+ * Memory that the main thread and a block reader's thread share: control words, then a table of slots, then each slot's room: for a
+ * decoded block, or for a row key on the way there and its record on the way back. A slot belongs to the main thread while it is free, to the reader from the publication of its request to the
  * publication of its answer (LSM rule 16: nobody reads bytes that another thread may be writing).
  *
  * Both queues have one writer and one reader and as many places as there are slots, so they never overflow.
@@ -15,28 +15,39 @@ export const WORD_REQUESTS = 0;
 export const WORD_ANSWERS = 1;
 /** 1 while the reader sleeps, or is about to. */
 export const WORD_ASLEEP = 2;
-/** 1 from the reader's message to the main thread's look at the answers. */
+/** 1 from the reader's message until the main thread has looked and found no more answers. */
 export const WORD_TOLD = 3;
 export const WORD_STOP = 4;
 /** Microseconds that a read takes, a moving average; written by the reader. */
 export const WORD_READ_MICROS = 5;
 const CONTROL_WORDS = 16;
 
-const SLOT_WORDS = 8;
+const SLOT_WORDS = 16;
 export const AT_OPERATION = 0;
 export const AT_FILE_LOW = 1;
 export const AT_FILE_HIGH = 2;
 export const AT_OFFSET_LOW = 3;
 export const AT_OFFSET_HIGH = 4;
 export const AT_SIZE = 5;
-/** Decoded bytes, or ANSWER_FAILED. */
+/** The length of what is in the room, or one of the answers below. */
 export const AT_ANSWER = 6;
+/** Of the row key in the room. */
+export const AT_ROW_LENGTH = 7;
+/** Sought, then found. */
+export const AT_REVISION_LOW = 8;
+export const AT_REVISION_HIGH = 9;
 
 export const OPERATION_READ = 1;
 /** Close the file; it will be removed. */
 export const OPERATION_FORGET = 2;
+/** The record of a row's newest version at or below a revision. */
+export const OPERATION_SEARCH = 3;
 /** Whatever the reason: the main thread asks `Disk`, and reports what that says. */
 export const ANSWER_FAILED = -1;
+/** The block goes past the row and revision, and has no such version. */
+export const ANSWER_ABSENT = -2;
+/** Every entry of the block is before the row and revision: the row may go on in the next block. */
+export const ANSWER_BEFORE = -3;
 
 const REQUESTS_START = CONTROL_WORDS;
 const ANSWERS_START = REQUESTS_START + SLOT_COUNT;

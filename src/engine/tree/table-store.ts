@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.js';
 import { CorruptionError } from '../../base/errors.js';
 import { Block } from '../../lsm/table/block.js';
 import type { BlockSource } from '../../lsm/table/block-source.js';
+import type { Revision } from '../../lsm/row-key.js';
 import { blockName, type BlockHandle } from '../../lsm/table/format.js';
 import type { TableIndex } from '../../lsm/table/table-index.js';
 import { footerRange, metaRange, parseMeta } from '../../lsm/table/table-meta.js';
@@ -10,7 +11,7 @@ import type { TableFile } from '../../lsm/version/table-file.js';
 import type { Disk, DiskFile } from '../../ports/disk.js';
 import type { BlockCache } from '../cache/block-cache.js';
 import type { ReadLimiter } from '../cache/read-limiter.js';
-import type { BlockReader } from '../block-reader/block-reader.js';
+import type { BlockReader, BlockWaiter } from '../block-reader/block-reader.js';
 import { readExactly } from '../file-io.js';
 import { tableName } from './table-name.js';
 
@@ -97,6 +98,22 @@ export class TableStore implements BlockSource {
     const loading = this.#startLoading(table, handle);
     this.#readAhead(table, handle);
     return loading;
+  }
+
+  /**
+   * Has the block reader's thread search a block for the newest version of `row` at or below `revision`. False when the block is to
+   * be loaded instead: it is worth its place in the cache, a read of it is under way, or the thread is busy or gone.
+   */
+  search(reader: TableReader, block: number, row: Uint8Array, revision: Revision, waiter: BlockWaiter): boolean {
+    if (this.#reader === null) return false;
+    const { fileNumber } = reader;
+    const table = this.#handles.get(fileNumber);
+    assert(table !== undefined, `searching table ${fileNumber}, which is not open`);
+    const handle = reader.meta.index.handle(block);
+    if (block === table.expectedAbove || block === table.expectedBelow) return false;
+    if (table.loading.size > 0 && table.loading.has(handle.offset)) return false;
+    if (this.#cache.wants(fileNumber, handle)) return false;
+    return this.#reader.search(fileNumber, handle, row, revision, waiter);
   }
 
   /** Closes a table that nobody reads any more. */

@@ -16,7 +16,7 @@ export type FindResult = typeof ABSENT | typeof FOUND | typeof BLOCKED;
 export const ABSENT = 0;
 /** The newest such version is in the reader's `found*` fields; it may be a tombstone. */
 export const FOUND = 1;
-/** Block `blockedOn` is not in memory: await `loadBlock(blockedOn)` and call `find` again with what it gave. */
+/** Block `blockedOn` is not in memory: await `loadBlock(blockedOn)` and call `findFrom` with what it gave. */
 export const BLOCKED = 2;
 
 const EMPTY = new Uint8Array(0);
@@ -68,36 +68,42 @@ export class TableReader {
     return mayContain(this.meta.filter, rowHash(userKeyHash, readReplicaId(key, keyStart)));
   }
 
+  /** The newest version of the row at or below `revision`. Allocates nothing. */
+  find(key: Uint8Array, keyStart: number, keyLength: number, userKeyHash: number, revision: Revision): FindResult {
+    if (!this.mayContainRow(key, keyStart, userKeyHash)) return ABSENT;
+    const at = this.meta.index.find(key, keyStart, keyLength, revision);
+    return at < 0 ? ABSENT : this.findFrom(at, key, keyStart, keyLength, revision);
+  }
+
   /**
-   * The newest version of the row at or below `revision`. Allocates nothing. After BLOCKED, `held` is the block that was
-   * loaded and `heldIndex` its number, so that an eviction in between cannot make a read wait for ever.
+   * Goes on with a `find` that was BLOCKED on `block`. `held` is that block if it was loaded: an eviction in between must not make a
+   * read wait for ever.
    */
-  find(
+  findFrom(
+    block: number,
     key: Uint8Array,
     keyStart: number,
     keyLength: number,
-    userKeyHash: number,
     revision: Revision,
     held?: Block,
-    heldIndex = -1,
   ): FindResult {
-    if (!this.mayContainRow(key, keyStart, userKeyHash)) return ABSENT;
-    const index = this.meta.index;
-    let at = index.find(key, keyStart, keyLength, revision);
-    if (at < 0) return ABSENT;
-    // Holding the block behind means that this one was searched already, and ended before the target.
-    if (held !== undefined && heldIndex === at + 1) at = heldIndex;
-    for (; ; at++) {
-      const block =
-        held !== undefined && heldIndex === at ? held : this.source.getCached(this.fileNumber, index.handle(at));
-      if (block === undefined) {
+    let here = held;
+    for (let at = block; ; at++) {
+      here ??= this.cachedBlock(at);
+      if (here === undefined) {
         this.blockedOn = at;
         return BLOCKED;
       }
-      if (this.#search.seek(block, key, keyStart, keyLength, revision)) return this.#take(block);
-      // The row goes on in the next block only if that one starts in the middle of it.
-      if (at + 1 >= index.count || !index.startsWithRow(at + 1, key, keyStart, keyLength)) return ABSENT;
+      if (this.#search.seek(here, key, keyStart, keyLength, revision)) return this.#take(here);
+      if (!this.rowGoesOn(at, key, keyStart, keyLength)) return ABSENT;
+      here = undefined;
     }
+  }
+
+  /** For a block that ends before the sought version: whether the next one may have it. It then starts in the middle of the row. */
+  rowGoesOn(block: number, key: Uint8Array, keyStart: number, keyLength: number): boolean {
+    const { index } = this.meta;
+    return block + 1 < index.count && index.startsWithRow(block + 1, key, keyStart, keyLength);
   }
 
   /** The block from memory, or undefined. */

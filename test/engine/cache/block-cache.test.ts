@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { BlockCache } from '../../../src/engine/cache/block-cache.js';
+import { RecentMisses } from '../../../src/engine/cache/recent-misses.js';
 import { ReadLimiter } from '../../../src/engine/cache/read-limiter.js';
 import { Block } from '../../../src/lsm/table/block.js';
 
@@ -94,4 +95,23 @@ test('at most so many reads are under way, the others wait in order', async () =
   assert.deepEqual(started, [0, 1, 2, 3]);
   finish[3]!();
   await Promise.all([tasks[0], tasks[2], tasks[3]]);
+});
+
+test('while there is room every block is wanted, then those that are missed again', () => {
+  const cache = new BlockCache(3000);
+  const handle = (offset: number): { offset: number; sizeBytes: number } => ({ offset, sizeBytes: 500 });
+  assert.equal(cache.wants(1, handle(0)), true);
+  for (let i = 0; i < 4; i++) cache.add(1, i * 500, blockOf(500));
+  assert.equal(cache.wants(1, handle(90_000)), false);
+  assert.equal(cache.wants(2, handle(90_000)), false, 'the same place of another file is another block');
+  assert.equal(cache.wants(1, handle(90_000)), true);
+});
+
+test('a miss long ago is forgotten', () => {
+  const misses = new RecentMisses(64);
+  assert.equal(misses.add(1, 0), false);
+  for (let i = 1; i <= 2000; i++) misses.add(1, i * 4096);
+  assert.equal(misses.add(1, 0), false);
+  assert.equal(misses.add(1, 0), true);
+  assert.equal(misses.add(1, 2 ** 33), false, 'offsets above 4 GiB count whole');
 });

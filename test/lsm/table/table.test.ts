@@ -45,7 +45,7 @@ async function find(table: TableReader, key: Uint8Array, revision: number): Prom
   for (let waits = 0; result === BLOCKED; waits++) {
     assert.ok(waits < 100, 'find makes no progress');
     const at = table.blockedOn;
-    result = table.find(key, 0, key.length, hash, revision, await table.loadBlock(at), at);
+    result = table.findFrom(at, key, 0, key.length, revision, await table.loadBlock(at));
   }
   if (result === ABSENT) return 'absent';
   const end = table.foundStart + table.foundLength;
