@@ -28,6 +28,7 @@ export const TAG = {
     answers: 0x2a,
     ping: 0x32,
     pong: 0x3a,
+    bulkChunk: 0x5a,
   },
   message: {
     type: 0x08,
@@ -55,6 +56,7 @@ export const TAG = {
   request: { id: 0x08, body: 0x12, timeoutMs: 0x18 },
   answer: { id: 0x08, body: 0x12, status: 0x18 },
   ping: { id: 0x08 },
+  bulkChunk: { data: 0x0a },
 } as const;
 
 /** Reads 64-bit fields as numbers and refuses those above 2^53 - 1, also when the library `long` is installed. Drops unknown fields. */

@@ -10,8 +10,8 @@ test('integers up to 2^53 - 1 come back as numbers, from varints and fixed field
     fc.property(fc.maxSafeInteger().map(Math.abs), (value) => {
       const frame = encodePeerFields({ messages: [{ type: 1, group: value, clock: value }], ping: { id: value } });
       const read = decodePeerFrame(frame, PEER_HEADER_BYTES, frame.length);
-      assert.equal(read.messages![0]!.group, value);
-      assert.equal(read.messages![0]!.clock, value);
+      assert.equal(read.messages[0]!.group, value);
+      assert.equal(read.messages[0]!.clock, value);
       assert.equal(read.ping!.id, value);
     }),
   );

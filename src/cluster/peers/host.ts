@@ -38,5 +38,5 @@ export interface PeerHost {
   messages(nodeId: string, messages: Message[]): void;
   requested(nodeId: string, body: Uint8Array, answer: (body: Uint8Array) => void, timeoutMs: number): void;
   up(nodeId: string): void;
-  down(nodeId: string): void;
+  down(nodeId: string, reason: string): void;
 }

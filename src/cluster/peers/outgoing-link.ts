@@ -135,7 +135,7 @@ export class OutgoingLink implements SocketOwner, Flushable {
     this.#connectLater();
     this.#host.unlinked(peer);
     this.#requests.fail(reason);
-    this.#host.down(this.nodeId);
+    this.#host.down(this.nodeId, reason);
   }
 
   /** Requests whose time was over at `expiredMs` are given up. */

@@ -48,7 +48,7 @@ export interface PeerTransportOptions {
   readonly onRequest: (nodeId: string, body: Uint8Array, answer: AnswerRequest, timeoutMs: number) => void;
   /** From now on messages to this node are sent. Says nothing of the other direction. */
   readonly onPeerUp: (nodeId: string) => void;
-  readonly onPeerDown: (nodeId: string) => void;
+  readonly onPeerDown: (nodeId: string, reason: string) => void;
   /** Without it bulk streams are refused. */
   readonly onBulk?: BulkHandler;
 }
@@ -335,7 +335,7 @@ export class PeerTransport implements IncomingHost {
     this.#options.onPeerUp(nodeId);
   }
 
-  down(nodeId: string): void {
-    this.#options.onPeerDown(nodeId);
+  down(nodeId: string, reason: string): void {
+    this.#options.onPeerDown(nodeId, reason);
   }
 }

@@ -166,7 +166,7 @@ test('packed heartbeats are what proto/peer.proto says, as the generated code re
       const found: Message[] = [];
       for (const { token = 0, clock = 0, confirmedClock = 0, rows = [] } of frame.heartbeats ?? []) {
         for (let i = 0; i < rows!.length; i += 7) {
-          const [group, from, to, term, commit, above, confirmedAbove] = rows!.slice(i, i + 7) as number[];
+          const [group, from, to, term, commit, above, confirmedAbove] = rows!.slice(i, i + 7);
           found.push({
             type: 'heartbeat',
             group: group!,
@@ -182,7 +182,7 @@ test('packed heartbeats are what proto/peer.proto says, as the generated code re
       }
       for (const { token = 0, clock = 0, rows = [] } of frame.heartbeatReplies ?? []) {
         for (let i = 0; i < rows!.length; i += 6) {
-          const [group, from, to, term, index, above] = rows!.slice(i, i + 6) as number[];
+          const [group, from, to, term, index, above] = rows!.slice(i, i + 6);
           found.push({
             type: 'heartbeat_reply',
             group: group!,

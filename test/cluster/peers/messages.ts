@@ -5,7 +5,7 @@ import type { AppendMessage, HeartbeatMessage, Message } from '../../../src/raft
 
 /** Objects as literals make them, which `deepEqual` compares with. */
 function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
-  return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
+  return fc.record(model, { noNullPrototype: true });
 }
 
 const uint53 = fc.oneof(
