@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { CairnError } from './base/errors.js';
+import { parseMembers, type Member } from './cluster/members.js';
 
 /**
  * Every option of `cairn serve`: its flag, its environment variable (CAIRN_ + the flag in capitals), its default, how it
@@ -26,7 +27,8 @@ export interface Config {
   readonly managementHost: string;
   readonly clientPort: number;
   readonly peerPort: number;
-  readonly cluster: string;
+  /** Empty for a node alone. */
+  readonly cluster: readonly Member[];
   readonly join: string;
   /** 0: as the data directory says, or 64 for a new one. */
   readonly partitions: number;
@@ -158,21 +160,28 @@ export const OPTIONS = {
     flag: 'peer-port',
     placeholder: '<port>',
     defaultText: '9091',
-    help: 'kept for clusters; a node alone does not open it',
+    help: 'messages between nodes; a node alone does not open it',
     schema: port,
   },
   cluster: {
     flag: 'cluster',
     placeholder: '<members>',
     defaultText: '',
-    help: 'initial members; refused by this version, which runs a cluster of one',
-    schema: z.string(),
+    help: 'the nodes that a new cluster begins with, the same on each: n1=host:9091,n2=host:9091,n3=host:9091',
+    schema: z.string().transform((text, context): readonly Member[] => {
+      try {
+        return parseMembers(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) });
+        return z.NEVER;
+      }
+    }),
   },
   join: {
     flag: 'join',
     placeholder: '<addresses>',
     defaultText: '',
-    help: 'join a running cluster; refused by this version, which runs a cluster of one',
+    help: 'join a running cluster; refused by this version, whose clusters keep the nodes that they began with',
     schema: z.string(),
   },
   partitions: {
@@ -318,14 +327,14 @@ export function loadConfig(sources: ConfigSources): Config {
     values[name] = result.data;
   }
   const config = values as unknown as Config;
-  refuseClusters(config);
+  checkCluster(config);
   return config.advertiseHost === '' ? { ...config, advertiseHost: config.host } : config;
 }
 
 /** The value of an option that has no default and was not given. */
 function emptyValue(name: OptionName): unknown {
   if (name === 'partitions' || name === 'replicationFactor') return 0;
-  return name === 'corsOrigins' ? [] : '';
+  return name === 'corsOrigins' || name === 'cluster' ? [] : '';
 }
 
 function refuseUnknown(names: readonly string[], message: (name: string) => string): void {
@@ -333,13 +342,15 @@ function refuseUnknown(names: readonly string[], message: (name: string) => stri
   for (const name of names) if (!known.has(name)) throw new CairnError('configuration', message(name));
 }
 
-function refuseClusters(config: Config): void {
-  const given = config.cluster === '' ? (config.join === '' ? '' : '--join') : '--cluster';
-  if (given === '') return;
-  throw new CairnError(
-    'configuration',
-    `${given}: this version runs a cluster of one; start it without --cluster and --join`,
-  );
+function checkCluster(config: Config): void {
+  if (config.join !== '') {
+    throw new CairnError('configuration', '--join: this version has no change of members; start new clusters with --cluster');
+  }
+  const { cluster, nodeId } = config;
+  if (cluster.length > 0 && !cluster.some((member) => member.nodeId === nodeId)) {
+    const names = cluster.map((member) => member.nodeId).join(', ');
+    throw new CairnError('configuration', `--cluster: expected this node, "${nodeId}" (--node-id), among its members, found ${names}`);
+  }
 }
 
 function readConfigFile(path: string): Record<string, string> {

@@ -1,10 +1,15 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { CairnError } from './base/errors.js';
 import type { Logger } from './base/logger.js';
+import type { GroupHost, RaftTransport } from './cluster/group-host.js';
 import { openLocalNode } from './cluster/local-node.js';
+import type { Member } from './cluster/members.js';
+import { PeerBindings } from './cluster/peer-bindings.js';
+import { PeerTransport } from './cluster/peers/transport.js';
 import { readIdentity } from './cluster/node-identity.js';
 import { validateJson } from './codec/json-scan.js';
 import type { Config } from './config.js';
@@ -23,6 +28,10 @@ import { startManagementServer } from './server/management/management-server.js'
 import { LOOP_DELAY_RESOLUTION_MS, Metrics } from './server/metrics.js';
 import { NodeService } from './server/node-service.js';
 import { nodeStatus } from './server/node-status.js';
+import { ForwardedRequests } from './server/routing/forwarded-requests.js';
+import type { PartitionMap } from './server/routing/partition-map.js';
+import { RoutedService } from './server/routing/routed-service.js';
+import type { Service } from './server/service.js';
 import { TcpServer } from './server/tcp/tcp-server.js';
 
 export interface RunningNode {
@@ -38,6 +47,8 @@ const VERSION = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;
 
+/** How long a node that ends waits for others to take its groups over. */
+const HAND_OVER_MS = 3000;
 const LSM_WORKER = new URL('../workers/lsm-worker.js', import.meta.url);
 
 /**
@@ -50,8 +61,10 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
   await checkPorts(config);
   const disk = new NodeDisk();
   const clock = new NodeClock();
+  const random = new NodeRandom();
+  const members = config.cluster.length === 0 ? [config.nodeId] : config.cluster.map(({ nodeId }) => nodeId);
   // Looked at before the lock file is made: a refusal leaves the directory as it was.
-  readIdentity(disk.blocking, config.dataDir, config);
+  readIdentity(disk.blocking, config.dataDir, { ...config, members });
   if (!disk.blocking.exists(config.dataDir)) makeDirectoryDurablySync(disk.blocking, config.dataDir);
   const lock = DataDirectoryLock.acquire(config.dataDir);
   const stopped: (() => Promise<void> | void)[] = [() => lock.release()];
@@ -63,21 +76,24 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     const executor = new PiscinaExecutor<EngineJobs>({ workerUrl: LSM_WORKER, backgroundThreads });
     stopped.push(() => executor.close());
     const metrics = new Metrics();
+    const peers: PeersBox = { transport: null };
     const node = await openLocalNode({
       ...config,
       disk,
       clock,
-      random: new NodeRandom(),
+      random,
       executor,
+      members,
+      ...(config.cluster.length === 0 ? {} : { clusterId: clusterIdOf(config.cluster), transport: raftTransport(peers) }),
       logWriter: new LogThreadWriter(),
       blockReaderThread: new NodeBlockReaderThread(),
       logger,
       onFatal,
       onLogWrite: (durationMs, bytes, records) => metrics.logWrite(durationMs, bytes, records),
     });
-    stopped.push(() => node.close());
+    stopped.push(() => peers.transport?.close(), () => node.close());
     let library = '';
-    const service = new NodeService({
+    const local = new NodeService({
       ...node,
       clock,
       nodeId: config.nodeId,
@@ -92,6 +108,46 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
           httpLibrary: library,
         }),
     });
+    const map = partitionMap(config.nodeId, node.host);
+    let service: Service = local;
+    if (config.cluster.length > 0) {
+      const forwarded = new ForwardedRequests({ local, map, clock, logger, limits: { maxValueBytes: config.maxValueBytes } });
+      const bindings = new PeerBindings(disk.blocking, config.dataDir);
+      const addresses = new Map(config.cluster.map((member) => [member.nodeId, member]));
+      const transport = new PeerTransport({
+        network: new NodeNetwork(),
+        clock,
+        random,
+        nodeId: config.nodeId,
+        clusterId: node.identity.clusterId,
+        incarnation: node.identity.incarnation,
+        host: config.host,
+        port: config.peerPort,
+        addresses: () => addresses,
+        admit: (peer) =>
+          addresses.has(peer.nodeId)
+            ? bindings.bind(peer.nodeId, peer.incarnation)
+            : `node "${peer.nodeId}" is no member of this cluster`,
+        logger,
+        onMessages: (nodeId, messages) => node.host.receive(nodeId, messages),
+        onRequest: (_nodeId, body, answer) => void forwarded.handle(body).then(answer, onFatal),
+        onPeerUp: (nodeId) => logger.info({ peer: nodeId }, 'peer connected'),
+        onPeerDown: (nodeId) => {
+          logger.warn({ peer: nodeId }, 'peer lost');
+          node.host.peerDown(nodeId);
+        },
+      });
+      peers.transport = transport;
+      await transport.listen();
+      service = new RoutedService({
+        local,
+        map,
+        peers: transport,
+        clock,
+        partitionCount: node.host.groups.length,
+        requestTimeoutMs: config.requestTimeoutMs,
+      });
+    }
     const loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });
     loopDelay.enable();
     stopped.push(() => void loopDelay.disable());
@@ -136,9 +192,10 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       httpPort: http.port,
       managementPort: management.port,
       clientPort: tcp.port,
-      service,
+      service: local,
       async stop() {
-        service.drain();
+        local.drain();
+        await node.host.handOver(HAND_OVER_MS);
         await Promise.all([http.drain(config.shutdownTimeoutMs), tcp.close(config.shutdownTimeoutMs)]);
         await stopAll();
       },
@@ -149,12 +206,44 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
   }
 }
 
+/** Filled when the node is open: the groups need a transport before it can listen. */
+interface PeersBox {
+  transport: PeerTransport | null;
+}
+
+function raftTransport(peers: PeersBox): RaftTransport {
+  return {
+    send: (nodeId, message) => peers.transport?.send(nodeId, message),
+    flush: () => peers.transport?.flush(),
+  };
+}
+
+/** The same on every node that is given the same members. */
+function clusterIdOf(members: readonly Member[]): string {
+  const text = members.map(({ nodeId, host, port }) => `${nodeId}=${host}:${port}`).join(',');
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}
+
+function partitionMap(nodeId: string, host: GroupHost): PartitionMap {
+  return {
+    leaderOf: (partition) => {
+      const group = host.groups[partition]!;
+      const leader = host.leaderOf(group);
+      if (leader === null || (leader === nodeId && !group.isServing)) return null;
+      return { nodeId: leader, isLocal: leader === nodeId };
+    },
+    localCanRead: (partition) => host.readsAlone(host.groups[partition]!),
+    hasReplica: () => true,
+  };
+}
+
 /** A port that is taken must be found before the data directory is touched, so each is tried and let go first. */
 async function checkPorts(config: Config): Promise<void> {
   const wanted: readonly (readonly [string, string, number])[] = [
     ['http-port', config.host, config.httpPort],
     ['management-port', config.managementHost, config.managementPort],
     ['client-port', config.host, config.clientPort],
+    ...(config.cluster.length === 0 ? [] : [['peer-port', config.host, config.peerPort] as const]),
   ];
   const flags = new Map<number, string>();
   for (const [flag, host, port] of wanted) {

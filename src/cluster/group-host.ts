@@ -114,6 +114,7 @@ export class GroupHost {
   readonly #timers: (Timer | null)[] = [null, null];
   #lastTickMs = 0;
   #closed = false;
+  #stopped = false;
   readonly #turn = (): void => this.#endTurn();
   readonly #drain = (): void => {
     this.#draining = false;
@@ -164,6 +165,7 @@ export class GroupHost {
 
   /** Raft messages from a peer, all that its socket had (Raft rule 17). */
   receive(nodeId: string, messages: readonly Message[]): void {
+    if (this.#stopped) return;
     for (const message of messages) {
       const group = this.#byId.get(message.group);
       if (group === undefined) continue;
@@ -394,6 +396,7 @@ export class GroupHost {
   async close(): Promise<void> {
     this.#closed = true;
     await this.barrier().catch(() => undefined);
+    this.#stopped = true;
     for (const timer of this.#timers) timer?.cancel();
   }
 

@@ -66,6 +66,12 @@ export function readIdentity(disk: SyncDisk, directory: string, wishes: Identity
       `${directory} belongs to node "${identity.nodeId}", not "${wishes.nodeId}": set --node-id or another --data-dir`,
     );
   }
+  if (wishes.members !== undefined && wishes.members.join() !== identity.members.join()) {
+    throw new CairnError(
+      'configuration',
+      `--cluster: ${directory} belongs to a cluster of ${identity.members.join(', ')}, found ${wishes.members.join(', ')}`,
+    );
+  }
   refuseChange('partitions', identity.partitions, wishes.partitions, directory);
   refuseChange('replication-factor', identity.replicationFactor, wishes.replicationFactor, directory);
   return identity;

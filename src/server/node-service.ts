@@ -142,10 +142,14 @@ export class NodeService implements Service {
 
   readiness(): Readiness {
     const admission = this.#host.admission();
+    const leaderless = this.#groups.filter((group) => this.#host.leaderOf(group) === null).length;
+    const led = this.#groups.filter((group) => group.isServing).length;
+    const leaders = leaderless > 0 ? `${leaderless} partitions have no leader` : `leads ${led} of ${this.#groups.length} partitions`;
     return {
-      ready: !this.#draining,
+      ready: !this.#draining && leaderless === 0,
       checks: [
-        { name: 'serving', ok: !this.#draining, detail: this.#draining ? 'draining' : 'leads every partition' },
+        { name: 'serving', ok: !this.#draining, detail: this.#draining ? 'draining' : 'taking requests' },
+        { name: 'leaders', ok: leaderless === 0, detail: leaders },
         { name: 'writes', ok: admission === null, detail: admission === null ? 'accepted' : admission.message },
       ],
     };
@@ -165,6 +169,12 @@ export class NodeService implements Service {
    * and when this resolves nothing at or below it can be written or is still unapplied.
    */
   async #pinInstant(at: Revision): Promise<{ revision: Revision; pin: RevisionPin }> {
+    if (!this.#groups.every((group) => this.#host.readsAlone(group))) {
+      throw new CairnError(
+        'not_implemented',
+        'reads of the past and of several keys at one instant work on a node alone; in a cluster of several nodes this version has single reads',
+      );
+    }
     const now = this.#host.now();
     const revision = at !== 0 ? at : now;
     if (revision > now) {
