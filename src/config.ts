@@ -344,12 +344,18 @@ function refuseUnknown(names: readonly string[], message: (name: string) => stri
 
 function checkCluster(config: Config): void {
   if (config.join !== '') {
-    throw new CairnError('configuration', '--join: this version has no change of members; start new clusters with --cluster');
+    throw new CairnError(
+      'configuration',
+      '--join: this version has no change of members; start new clusters with --cluster',
+    );
   }
   const { cluster, nodeId } = config;
   if (cluster.length > 0 && !cluster.some((member) => member.nodeId === nodeId)) {
     const names = cluster.map((member) => member.nodeId).join(', ');
-    throw new CairnError('configuration', `--cluster: expected this node, "${nodeId}" (--node-id), among its members, found ${names}`);
+    throw new CairnError(
+      'configuration',
+      `--cluster: expected this node, "${nodeId}" (--node-id), among its members, found ${names}`,
+    );
   }
 }
 

@@ -84,14 +84,19 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       random,
       executor,
       members,
-      ...(config.cluster.length === 0 ? {} : { clusterId: clusterIdOf(config.cluster), transport: raftTransport(peers) }),
+      ...(config.cluster.length === 0
+        ? {}
+        : { clusterId: clusterIdOf(config.cluster), transport: raftTransport(peers) }),
       logWriter: new LogThreadWriter(),
       blockReaderThread: new NodeBlockReaderThread(),
       logger,
       onFatal,
       onLogWrite: (durationMs, bytes, records) => metrics.logWrite(durationMs, bytes, records),
     });
-    stopped.push(() => peers.transport?.close(), () => node.close());
+    stopped.push(
+      () => peers.transport?.close(),
+      () => node.close(),
+    );
     let library = '';
     const local = new NodeService({
       ...node,
@@ -111,7 +116,13 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     const map = partitionMap(config.nodeId, node.host);
     let service: Service = local;
     if (config.cluster.length > 0) {
-      const forwarded = new ForwardedRequests({ local, map, clock, logger, limits: { maxValueBytes: config.maxValueBytes } });
+      const forwarded = new ForwardedRequests({
+        local,
+        map,
+        clock,
+        logger,
+        limits: { maxValueBytes: config.maxValueBytes },
+      });
       const bindings = new PeerBindings(disk.blocking, config.dataDir);
       const addresses = new Map(config.cluster.map((member) => [member.nodeId, member]));
       const transport = new PeerTransport({

@@ -144,7 +144,8 @@ export class NodeService implements Service {
     const admission = this.#host.admission();
     const leaderless = this.#groups.filter((group) => this.#host.leaderOf(group) === null).length;
     const led = this.#groups.filter((group) => group.isServing).length;
-    const leaders = leaderless > 0 ? `${leaderless} partitions have no leader` : `leads ${led} of ${this.#groups.length} partitions`;
+    const leaders =
+      leaderless > 0 ? `${leaderless} partitions have no leader` : `leads ${led} of ${this.#groups.length} partitions`;
     return {
       ready: !this.#draining && leaderless === 0,
       checks: [
