@@ -13,7 +13,7 @@ import {
   errorFromWire,
 } from '../codec/client-protocol.js';
 import { FrameSplitter } from '../codec/frame.js';
-import type { Clock } from '../ports/clock.js';
+import type { Clock, Timer } from '../ports/clock.js';
 import type { Connection, Network } from '../ports/network.js';
 
 /** One request under way, as a channel sees it. */
@@ -33,6 +33,8 @@ export interface ChannelOptions {
   readonly token: string;
   readonly clientName: string;
   readonly connectTimeoutMs: number;
+  /** As in PoolOptions; Infinity waits for ever. */
+  readonly silenceMs: number;
 }
 
 export type ServerHello = NonNullable<ResponseFields['hello']>;
@@ -55,8 +57,19 @@ export class Channel {
   #unsent: Uint8Array[] = [];
   #ending = false;
   #drained = false;
+  readonly #clock: Clock;
+  readonly #silenceMs: number;
+  #silenceTimer: Timer | null = null;
 
-  private constructor(stream: Connection, splitter: FrameSplitter, endpoint: string, server: ServerHello) {
+  private constructor(
+    stream: Connection,
+    splitter: FrameSplitter,
+    endpoint: string,
+    server: ServerHello,
+    { clock, silenceMs }: ChannelOptions,
+  ) {
+    this.#clock = clock;
+    this.#silenceMs = silenceMs;
     this.#stream = stream;
     this.#splitter = splitter;
     this.endpoint = endpoint;
@@ -100,7 +113,7 @@ export class Channel {
             const server = readHello(splitter);
             splitter.maxFrameBytes = Math.max(DEFAULT_MAX_FRAME_BYTES, server.maxFrameBytes ?? 0);
             timer.cancel();
-            resolve(new Channel(connected, splitter, endpoint, server));
+            resolve(new Channel(connected, splitter, endpoint, server, options));
           } catch (error) {
             fail(error as Error);
           }
@@ -133,7 +146,32 @@ export class Channel {
     this.#nextId = id === MAX_REQUEST_ID ? 1 : id + 1;
     this.#calls.set(id, call);
     this.#enqueue(call.encode(id));
+    if (this.#silenceTimer === null && this.#silenceMs !== Infinity) this.#watchSilence(false);
     return id;
+  }
+
+  /** A node that hangs does not close its connections; it can only be told from a slow one by a ping. */
+  #watchSilence(wasAsked: boolean): void {
+    const chunksBefore = this.receivedChunks;
+    this.#silenceTimer = this.#clock.setTimer(this.#silenceMs, () => {
+      this.#silenceTimer = null;
+      if (this.#calls.size === 0) return;
+      const isSilent = this.receivedChunks === chunksBefore;
+      if (isSilent && wasAsked) {
+        this.destroy(new Error(`${this.endpoint} has not answered a ping for ${this.#silenceMs} ms`));
+        return;
+      }
+      this.#watchSilence(isSilent);
+      if (isSilent) this.#ping();
+    });
+  }
+
+  #ping(): void {
+    const id = this.send({
+      encode: (pingId) => encodeRequestFrame({ id: pingId, ping: {} }),
+      answered: () => this.forget(id),
+      lost: () => undefined,
+    });
   }
 
   /** Sends a request that has no answer. */
@@ -207,6 +245,7 @@ export class Channel {
 
   #broken(cause: Error): void {
     this.usable = false;
+    this.#silenceTimer?.cancel();
     this.#unsent = [];
     const calls = [...this.#calls.values()];
     this.#calls.clear();

@@ -4,6 +4,7 @@ import {
   type ResponseFields,
   encodeRequestFrame,
   errorFromWire,
+  wire,
 } from '../codec/client-protocol.js';
 import {
   type ClientError,
@@ -20,7 +21,7 @@ import { type CallLimits, UnaryCall, type UnaryRequest } from './unary-call.js';
 export type Key = string | Uint8Array;
 
 export interface ClientOptions {
-  /** `host:port`, tried in this order. */
+  /** `host:port`, tried in this order. With several, a node that is lost, can't serve or hangs is left for the next one. */
   readonly endpoints: readonly string[];
   readonly token?: string;
   /** For the node's log. */
@@ -28,6 +29,8 @@ export interface ClientOptions {
   /** The most that one call takes, sends and connects of a retry included; for ranges, one page. */
   readonly deadlineMs?: number;
   readonly connectTimeoutMs?: number;
+  /** A node that has calls under way and is silent for so long is pinged, and left when it is silent for as long again. */
+  readonly silenceMs?: number;
   /** How often a call is tried, the first included; by default as often as the deadline allows. */
   readonly maxAttempts?: number;
   /** The first wait before connecting again; doubles up to `maxBackoffMs`, with jitter. */
@@ -44,6 +47,8 @@ export interface CallOptions {
 export interface ReadOptions extends CallOptions {
   /** A revision to read at, instead of the latest. */
   readonly at?: number;
+  /** The node that is asked answers from what it has. That may lag, by `stalenessMs` at most; linearizable without it. */
+  readonly consistency?: 'linearizable' | 'stale';
 }
 
 export interface WriteOptions extends CallOptions {
@@ -67,6 +72,8 @@ export interface Entry<T> {
   readonly value: T;
   readonly revision: number;
   readonly expiresAt?: Date;
+  /** Of a stale read that may lag. */
+  readonly stalenessMs?: number;
 }
 
 export interface RawEntry {
@@ -75,6 +82,8 @@ export interface RawEntry {
   readonly contentType: string;
   readonly revision: number;
   readonly expiresAt?: Date;
+  /** Of a stale read that may lag. */
+  readonly stalenessMs?: number;
 }
 
 export interface RangeOptions extends ReadOptions {
@@ -110,7 +119,7 @@ export type BatchResult =
 
 const JSON_TYPE = 'application/json';
 const BYTES_TYPE = 'application/octet-stream';
-const DEFAULTS = { deadlineMs: 10_000, connectTimeoutMs: 5000, backoffMs: 50, maxBackoffMs: 2000 };
+const DEFAULTS = { deadlineMs: 10_000, connectTimeoutMs: 5000, silenceMs: 2000, backoffMs: 50, maxBackoffMs: 2000 };
 const NO_BYTES = new Uint8Array(0);
 
 /**
@@ -125,7 +134,7 @@ export class BinaryClient {
   #closed = false;
 
   constructor(options: ClientOptions, ports: ClientPorts) {
-    const { connectTimeoutMs, backoffMs, maxBackoffMs, deadlineMs } = { ...DEFAULTS, ...options };
+    const { connectTimeoutMs, silenceMs, backoffMs, maxBackoffMs, deadlineMs } = { ...DEFAULTS, ...options };
     this.#limits = { deadlineMs, maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY };
     this.#ports = ports;
     if (options.endpoints.length === 0) throw invalid('expected at least one endpoint, found none');
@@ -135,6 +144,7 @@ export class BinaryClient {
         token: options.token ?? '',
         clientName: options.clientName ?? 'cairn-kv',
         connectTimeoutMs,
+        silenceMs,
         backoffMs,
         maxBackoffMs,
       },
@@ -151,25 +161,28 @@ export class BinaryClient {
   /** The stored bytes: JSON text as it was put, with every digit. */
   getRaw(key: Key, options: ReadOptions = {}): Promise<RawEntry | null> {
     const keyBytes = bytesOf(key);
-    const at = options.at ?? 0;
+    const read = readFields(options);
+    const isPlain = read.at === 0 && options.consistency !== 'stale';
     return this.#call(options, {
       isRead: true,
-      encode: (id) => (at === 0 ? encodeGet(id, keyBytes) : encodeRequestFrame({ id, get: { key: keyBytes, at } })),
+      encode: (id) => (isPlain ? encodeGet(id, keyBytes) : encodeRequestFrame({ id, get: { key: keyBytes, ...read } })),
       decode: (response) => rawEntry(wanted(response.get, response)),
     });
   }
 
   /** Many keys at one instant, in their order; null where there is nothing. */
   async getMany<T = unknown>(keys: readonly Key[], options: ReadOptions = {}): Promise<(Entry<T> | null)[]> {
-    const multiGet = { keys: keys.map(bytesOf), at: options.at ?? 0 };
+    const multiGet = { keys: keys.map(bytesOf), ...readFields(options) };
     return this.#call(options, {
       isRead: true,
       encode: (id) => encodeRequestFrame({ id, multiGet }),
-      decode: (response) =>
-        (wanted(response.multiGet, response).versions ?? []).map((version) => {
-          const raw = rawEntry(version);
+      decode: (response) => {
+        const { versions, stalenessMs } = wanted(response.multiGet, response);
+        return (versions ?? []).map((version) => {
+          const raw = rawEntry({ ...version, stalenessMs: stalenessMs ?? 0 });
           return raw === null ? null : parsed<T>(raw);
-        }),
+        });
+      },
     });
   }
 
@@ -283,6 +296,7 @@ export class BinaryClient {
       reverse: options.reverse ?? false,
       keysOnly,
       at: options.at ?? 0,
+      isStale: options.consistency === 'stale',
       limit,
       pageItems: options.pageItems ?? 0,
     };
@@ -347,6 +361,10 @@ function encodePlainPut(id: number, key: Uint8Array, value: Uint8Array): Uint8Ar
   return frame;
 }
 
+function readFields({ at = 0, consistency }: ReadOptions): { at: number; consistency: 0 | 1 } {
+  return { at, consistency: consistency === 'stale' ? wire.Consistency.STALE : wire.Consistency.LINEARIZABLE };
+}
+
 function conditionFields(options: WriteOptions): Pick<NonNullable<RequestFields['delete']>, 'condition'> {
   const { ifRevision, ifExists, ifAbsent } = options;
   if (ifRevision === undefined && !ifExists && !ifAbsent) return {};
@@ -393,6 +411,7 @@ function rawEntry(fields: NonNullable<ResponseFields['get']>): RawEntry | null {
     contentType: fields.contentType || JSON_TYPE,
     revision: fields.revision,
     ...(fields.expiresAtMs ? { expiresAt: new Date(fields.expiresAtMs) } : {}),
+    ...(fields.stalenessMs ? { stalenessMs: fields.stalenessMs } : {}),
   };
 }
 

@@ -17,17 +17,19 @@ export interface PoolOptions {
   readonly token: string;
   readonly clientName: string;
   readonly connectTimeoutMs: number;
+  /** A node that has calls under way and says nothing for so long is asked; if it says nothing for as long again, it is given up. */
+  readonly silenceMs: number;
   readonly backoffMs: number;
   readonly maxBackoffMs: number;
 }
 
-/** Keeps one channel open, to the first endpoint that answers, and finds another when it breaks. */
+/** Keeps one channel open, to the first endpoint that answers, and goes to another when it breaks or its node can't serve. */
 export class EndpointPool {
   readonly #ports: ClientPorts;
   readonly #options: PoolOptions;
   #channel: Channel | null = null;
   #connecting: Promise<Channel> | null = null;
-  /** The endpoint to try first. */
+  /** The endpoint to try first: while there is a channel, the one behind its own. */
   #next = 0;
   #failedRounds = 0;
   #closed = false;
@@ -53,6 +55,16 @@ export class EndpointPool {
     return this.#connecting;
   }
 
+  /**
+   * The channel's node says that it can't serve for now, so another endpoint is tried before it. What is under way on the channel
+   * is still answered.
+   */
+  leave(channel: Channel): void {
+    if (this.#channel !== channel || this.#options.endpoints.length === 1) return;
+    this.#channel = null;
+    channel.end();
+  }
+
   close(): void {
     this.#closed = true;
     this.#channel?.end();
@@ -64,15 +76,17 @@ export class EndpointPool {
     let last: ClientError | null = null;
     for (let i = 0; i < endpoints.length && !this.#closed; i++) {
       const endpoint = endpoints[this.#next]!;
+      this.#next = (this.#next + 1) % endpoints.length;
       try {
-        const channel = await Channel.connect({ ...this.#options, ...this.#ports, ...endpoint });
+        // With nowhere else to go, waiting for a silent node is as good as anything.
+        const silenceMs = endpoints.length === 1 ? Infinity : this.#options.silenceMs;
+        const channel = await Channel.connect({ ...this.#options, ...this.#ports, ...endpoint, silenceMs });
         if (this.#closed) channel.end();
         this.#failedRounds = 0;
         this.#channel = channel;
         return channel;
       } catch (error) {
         last = connectError(`${endpoint.host}:${endpoint.port}`, error as Error);
-        this.#next = (this.#next + 1) % endpoints.length;
       }
     }
     this.#failedRounds++;

@@ -1,5 +1,5 @@
 import { compareBytes } from '../base/bytes.js';
-import { type ResponseFields, encodeRequestFrame, errorFromWire } from '../codec/client-protocol.js';
+import { type ResponseFields, encodeRequestFrame, errorFromWire, wire } from '../codec/client-protocol.js';
 import type { Timer } from '../ports/clock.js';
 import type { Call, Channel } from './channel.js';
 import { DeadlineError, UnavailableError, clientError } from './errors.js';
@@ -11,6 +11,7 @@ export interface RangeRequest {
   readonly reverse: boolean;
   readonly keysOnly: boolean;
   readonly at: number;
+  readonly isStale: boolean;
   /** 0: all. */
   readonly limit: number;
   readonly pageItems: number;
@@ -44,8 +45,10 @@ export async function* rangePages(
   for (;;) {
     limits.signal?.throwIfAborted();
     const stream = new PageStream(rest, limits, ports);
+    let channel: Channel | null = null;
     try {
-      stream.start(pool.ready ?? (await connectInTime(pool, limits, ports)));
+      channel = pool.ready ?? (await connectInTime(pool, limits, ports));
+      stream.start(channel);
       for (;;) {
         const page = await stream.next();
         failures = 0;
@@ -59,6 +62,7 @@ export async function* rangePages(
       failures++;
       const mayRetry = error instanceof UnavailableError && error.outcome === 'not_executed';
       if (!mayRetry || failures >= limits.maxAttempts) throw error;
+      if (channel !== null && error.code !== 'overloaded') pool.leave(channel);
       await pool.pause(failures);
     } finally {
       stream.stop();
@@ -140,8 +144,9 @@ class PageStream implements Call {
   }
 
   encode(id: number): Uint8Array {
-    const { startKey, endKey, reverse, keysOnly, at, limit, pageItems } = this.#request;
-    const range = { startKey, reverse, keysOnly, at, limit, pageItems, credits: PAGES_AHEAD };
+    const { startKey, endKey, reverse, keysOnly, at, isStale, limit, pageItems } = this.#request;
+    const consistency = isStale ? wire.Consistency.STALE : wire.Consistency.LINEARIZABLE;
+    const range = { startKey, reverse, keysOnly, at, consistency, limit, pageItems, credits: PAGES_AHEAD };
     return encodeRequestFrame({ id, range: endKey === null ? range : { ...range, endKey } });
   }
 

@@ -58,10 +58,11 @@ export class UnaryCall<T> implements Call {
   }
 
   answered(response: ResponseFields): void {
+    const channel = this.#channel;
     this.#release();
     if (response.error) {
       const error = clientError(errorFromWire(response.error));
-      if (error.outcome === 'not_executed') this.#retry(error);
+      if (error.outcome === 'not_executed') this.#refused(error, channel);
       else this.#fail(error);
       return;
     }
@@ -112,15 +113,29 @@ export class UnaryCall<T> implements Call {
     this.#id = channel.send(this);
   }
 
+  /** The node is there and can't serve this now. Another one may; a busy one is left in peace for a while. */
+  #refused(error: ClientError, channel: Channel | null): void {
+    if (channel !== null && error.code !== 'overloaded') this.#pool.leave(channel);
+    if (this.#attempts === 1 && this.#pool.ready === null) this.#retry(error);
+    else if (this.#mayRetry(error)) this.#attemptLater();
+  }
+
   #retry(error: ClientError): void {
-    this.#lastError = error;
-    if (this.#attempts >= this.#limits.maxAttempts) {
-      this.#fail(error);
-      return;
-    }
-    // Connecting has a back-off of its own; a server that is there and refuses for now needs one too.
+    if (!this.#mayRetry(error)) return;
+    // Connecting has a back-off of its own.
     if (this.#pool.ready === null) this.#attempt();
-    else void this.#pool.pause(this.#attempts).then(() => (this.#settled ? undefined : this.#attempt()));
+    else this.#attemptLater();
+  }
+
+  #mayRetry(error: ClientError): boolean {
+    this.#lastError = error;
+    if (this.#attempts < this.#limits.maxAttempts) return true;
+    this.#fail(error);
+    return false;
+  }
+
+  #attemptLater(): void {
+    void this.#pool.pause(this.#attempts).then(() => (this.#settled ? undefined : this.#attempt()));
   }
 
   readonly #onAbort = (): void => this.#fail(this.#limits.signal!.reason);

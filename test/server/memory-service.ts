@@ -54,6 +54,9 @@ export class MemoryService implements Service {
   /** When set, every write fails with it. */
   writeError: CairnError | null = null;
   openScans = 0;
+  /** Reads that asked for no more than stale data, and what they are told. */
+  staleReads = 0;
+  stalenessMs = 0;
   /** Items that scans have given out. */
   scannedItems = 0;
   /** Reads below it are refused as gone. */
@@ -82,7 +85,8 @@ export class MemoryService implements Service {
     const copy = new Uint8Array(key);
     await this.gate;
     this.#check(options);
-    return this.#versionAt(copy, options.at);
+    const version = this.#versionAt(copy, options.at);
+    return version === null ? null : { ...version, ...this.#staleness(options) };
   }
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
@@ -118,7 +122,8 @@ export class MemoryService implements Service {
     await this.gate;
     this.#check(options);
     const revision = options.at === 0 ? this.#revision : options.at;
-    return { revision, versions: copies.map((key) => this.#versionAt(key, options.at)) };
+    const versions = copies.map((key) => this.#versionAt(key, options.at));
+    return { revision, versions, ...this.#staleness(options) };
   }
 
   async openScan(options: ScanOptions): Promise<Scan> {
@@ -136,6 +141,7 @@ export class MemoryService implements Service {
     if (options.reverse) rows.reverse();
     this.openScans++;
     return new MemoryScan(
+      this.#staleness(options).stalenessMs ?? 0,
       rows,
       options.keysOnly,
       revision,
@@ -169,6 +175,12 @@ export class MemoryService implements Service {
       })),
       storage: { memtableBytes: 0, frozenMemtables: 0, levels: [], logBytes: 0, blockCacheBytes: 0 },
     };
+  }
+
+  #staleness({ consistency }: ReadOptions): { stalenessMs?: number } {
+    if (consistency !== 'stale') return {};
+    this.staleReads++;
+    return { stalenessMs: this.stalenessMs };
   }
 
   #check(options: ReadOptions): void {
@@ -236,6 +248,7 @@ export class MemoryService implements Service {
 
 class MemoryScan implements Scan {
   readonly revision: number;
+  readonly stalenessMs: number;
   readonly #rows: readonly Row[];
   readonly #keysOnly: boolean;
   readonly #onItems: (items: number) => void;
@@ -244,12 +257,14 @@ class MemoryScan implements Scan {
   #closed = false;
 
   constructor(
+    stalenessMs: number,
     rows: readonly Row[],
     keysOnly: boolean,
     revision: number,
     onItems: (items: number) => void,
     onClose: () => void,
   ) {
+    this.stalenessMs = stalenessMs;
     this.#rows = rows;
     this.#keysOnly = keysOnly;
     this.revision = revision;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { CairnError } from '../../../src/base/errors.js';
 import { problemOf, startFixture, type Fixture } from './http-fixture.js';
 
 function write(fixture: Fixture, method: 'PUT' | 'DELETE', headers: Record<string, string>): Promise<Response> {
@@ -124,4 +125,47 @@ test('stale reads carry their staleness, linearizable ones do not, other consist
   assert.equal((await fetch('/api/v1/kv/a?consistency=linearizable')).headers.get('x-cairn-staleness-ms'), null);
   assert.equal((await fetch('/api/v1/kv/range?prefix=a&consistency=stale')).headers.get('x-cairn-staleness-ms'), '0');
   assert.equal((await fetch('/api/v1/kv/a?consistency=eventual')).status, 400);
+});
+
+test('every kind of stale read asks the service for no more, and tells what that says of its age', async (t) => {
+  const { fetch, put, service } = await startFixture(t);
+  await put('a', 1);
+  service.blocked = true;
+  service.stalenessMs = 12;
+  const calls = [
+    () => fetch('/api/v1/kv/a?consistency=stale'),
+    () => fetch('/api/v1/kv/a?consistency=stale', { method: 'HEAD' }),
+    () => fetch('/api/v1/kv/range?prefix=a&consistency=stale'),
+    () => fetch('/api/v1/kv/range?prefix=a&consistency=stale', { headers: { Accept: 'application/x-ndjson' } }),
+    () =>
+      fetch('/api/v1/kv/batch/get?consistency=stale', {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: '{"keys":["a"]}',
+      }),
+  ];
+  for (const [i, call] of calls.entries()) {
+    const response = await call();
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get('x-cairn-staleness-ms'), '12');
+    assert.equal(service.staleReads, i + 1);
+    await response.text();
+  }
+  assert.equal((await fetch('/api/v1/kv/a')).headers.get('x-cairn-staleness-ms'), null);
+  assert.equal(service.staleReads, calls.length);
+});
+
+test('without a leader or a quorum a write is 503 with Retry-After; with an unknown outcome it is 504 and says so', async (t) => {
+  const fixture = await startFixture(t);
+  for (const code of ['unavailable', 'not_leader', 'not_ready'] as const) {
+    fixture.service.writeError = new CairnError(code, 'no');
+    const response = await write(fixture, 'PUT', {});
+    assert.equal(response.status, 503);
+    assert.equal(response.headers.get('retry-after'), '1');
+    assert.equal((await problemOf(response))['code'], code);
+  }
+  fixture.service.writeError = new CairnError('deadline_exceeded', 'no answer');
+  const response = await write(fixture, 'PUT', {});
+  const problem = await problemOf(response);
+  assert.deepEqual([response.status, problem['outcome']], [504, 'unknown']);
 });

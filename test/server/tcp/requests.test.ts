@@ -293,3 +293,42 @@ test('more ranges than allowed are refused', async (t) => {
   const answers = await client.take(2);
   assert.equal(answers.find(({ id }) => id === 4)!.error!.code, 'overloaded');
 });
+
+test('a ttl may have fractions of a second; one that is out of range is refused', async (t) => {
+  const { server, service } = await startServer(t);
+  const client = await RawClient.open(t, server.port);
+  client.send({ id: 2, put: { key, value, ttlSeconds: 9, fractionalTtlSeconds: 0.25 } });
+  assert.equal((await client.next())!.body, 'put');
+  client.send({ id: 3, get: { key } });
+  assert.equal((await client.next())!.get!.expiresAtMs, service.nowMs + 250);
+  for (const fractionalTtlSeconds of [-1, 0.0001, 1e10, Infinity, Number.NaN]) {
+    client.send({ id: 4, put: { key, value, fractionalTtlSeconds } });
+    assert.equal((await client.next())!.error?.code, 'invalid_request', String(fractionalTtlSeconds));
+  }
+});
+
+test('stale reads ask the service for no more and carry its word on their age; other consistencies are refused', async (t) => {
+  const { server, service } = await startServer(t);
+  const client = await RawClient.open(t, server.port);
+  client.send({ id: 2, put: { key, value } });
+  await client.next();
+  service.blocked = true;
+  service.stalenessMs = 12;
+  client.send({ id: 3, get: { key, consistency: 1 } });
+  assert.equal((await client.next())!.get!.stalenessMs, 12);
+  client.send({ id: 4, multiGet: { keys: [key], consistency: 1 } });
+  assert.equal((await client.next())!.multiGet!.stalenessMs, 12);
+  client.send({ id: 5, range: { consistency: 1 } });
+  assert.equal((await client.next())!.rangePage!.stalenessMs, 12);
+  assert.equal(service.staleReads, 3);
+  const unknown = { key, consistency: 7 as 0 };
+  client.send(
+    { id: 6, get: unknown },
+    { id: 7, multiGet: { keys: [key], consistency: 7 as 0 } },
+    { id: 8, range: { consistency: 7 as 0 } },
+  );
+  assert.deepEqual(
+    (await client.take(3)).map(({ error }) => error?.code),
+    Array(3).fill('invalid_request'),
+  );
+});
