@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { CairnError } from './base/errors.js';
 import type { Logger } from './base/logger.js';
-import type { GroupHost, RaftTransport } from './cluster/group-host.js';
+import { NO_TRANSPORT, type GroupHost, type RaftTransport } from './cluster/group-host.js';
 import { openLocalNode } from './cluster/local-node.js';
 import type { Member } from './cluster/members.js';
 import { PeerBindings } from './cluster/peer-bindings.js';
@@ -142,6 +142,7 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
         logger,
         onMessages: (nodeId, messages) => node.host.receive(nodeId, messages),
         onRequest: (_nodeId, body, answer) => void forwarded.handle(body).then(answer, onFatal),
+        onBulk: (nodeId, header, stream) => node.host.receiveBulk(nodeId, header, stream),
         onPeerUp: (nodeId) => logger.info({ peer: nodeId }, 'peer connected'),
         onPeerDown: (nodeId) => {
           logger.warn({ peer: nodeId }, 'peer lost');
@@ -226,6 +227,7 @@ function raftTransport(peers: PeersBox): RaftTransport {
   return {
     send: (nodeId, message) => peers.transport?.send(nodeId, message),
     flush: () => peers.transport?.flush(),
+    openBulk: (nodeId, header) => peers.transport?.openBulk(nodeId, header) ?? NO_TRANSPORT.openBulk(nodeId, header),
   };
 }
 

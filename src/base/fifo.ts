@@ -20,6 +20,12 @@ export class Fifo<T> {
     return this.#items[this.#head + distance];
   }
 
+  /** Keeps the order of the others. */
+  removeWhere(matches: (item: T) => boolean): void {
+    this.#items = (this.#items.slice(this.#head) as T[]).filter((item) => !matches(item));
+    this.#head = 0;
+  }
+
   shift(): T | undefined {
     const item = this.#items[this.#head];
     if (this.#head === this.#items.length) return undefined;

@@ -1,18 +1,22 @@
 import { assert } from '../base/assert.js';
 import { CairnError } from '../base/errors.js';
 import { Fifo } from '../base/fifo.js';
+import type { Logger } from '../base/logger.js';
 import type { Engine } from '../engine/engine.js';
 import type { Log } from '../engine/log/log.js';
+import type { ReplicaImporter } from '../engine/snapshot/replica-importer.js';
 import type { Revision } from '../lsm/row-key.js';
 import type { Clock, Timer } from '../ports/clock.js';
+import { encodeConfiguration } from '../raft/configuration-codec.js';
 import { NO_MEMBER, type Entry, type MemberId } from '../raft/entry.js';
-import type { Message } from '../raft/message.js';
+import type { Message, SnapshotMessage, SnapshotMeta } from '../raft/message.js';
 import type { PersistRequest, ProposalRefusal, Ready } from '../raft/ready.js';
 import { applyWrite } from '../replica/apply.js';
 import { entryKindOf } from '../replica/command.js';
 import type { EntryDone, Group } from '../replica/group.js';
 import { PayloadSlabs } from '../replica/payload-slabs.js';
 import type { RevisionClock } from '../replica/revision-clock.js';
+import { SnapshotStreams, type BulkSink, type BulkSource } from './snapshot-streams.js';
 import { settling, Waiters, type Done } from './waiters.js';
 
 /** A slice of applying ends after this, so that the sockets are read in between. */
@@ -30,10 +34,16 @@ const MAX_BACKLOG_BYTES = 64 << 20;
 export interface RaftTransport {
   send(nodeId: string, message: Message): void;
   flush(): void;
+  /** A stream of bytes beside the messages, for snapshots. Rejects when there is none. */
+  openBulk(nodeId: string, header: Uint8Array): Promise<BulkSink>;
 }
 
 /** The transport of a node that is alone. */
-export const NO_TRANSPORT: RaftTransport = { send: () => {}, flush: () => {} };
+export const NO_TRANSPORT: RaftTransport = {
+  send: () => {},
+  flush: () => {},
+  openBulk: (nodeId) => Promise.reject(new CairnError('unavailable', `no connection to node ${nodeId}`)),
+};
 
 export interface GroupHostOptions {
   readonly groups: readonly Group[];
@@ -42,6 +52,8 @@ export interface GroupHostOptions {
   readonly clock: Clock;
   readonly revisionClock: RevisionClock;
   readonly transport: RaftTransport;
+  readonly logger: Logger;
+  readonly onFatal: (error: Error) => void;
   readonly requestTimeoutMs: number;
   /** Raft's interval of time. */
   readonly tickMs: number;
@@ -66,6 +78,10 @@ interface GroupState {
   readonly applies: Waiters;
   /** The last commit index in the log. */
   commitHint: number;
+  /** Received and shown to the core, which has not said yet whether it wants it. */
+  imported: { readonly message: SnapshotMessage; readonly importer: ReplicaImporter } | null;
+  /** What the core wants on disk behind a snapshot that is being installed. */
+  readonly held: Writing[];
   /** Which node a member that sent something is on; the configuration may not tell yet, or any more. */
   readonly nodes: Map<MemberId, string>;
 }
@@ -86,6 +102,8 @@ export class GroupHost {
   readonly #transport: RaftTransport;
   readonly #requestTimeoutMs: number;
   readonly #slabs = new PayloadSlabs();
+  readonly #onFatal: (error: Error) => void;
+  readonly snapshots: SnapshotStreams;
 
   /** Groups whose cores may have something to say. */
   #scheduled: Group[] = [];
@@ -130,9 +148,27 @@ export class GroupHost {
     this.#transport = options.transport;
     this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#readToken = options.firstReadToken;
+    this.#onFatal = options.onFatal;
+    this.snapshots = new SnapshotStreams({
+      engine: options.engine,
+      logger: options.logger,
+      openBulk: (nodeId, header) => this.#transport.openBulk(nodeId, header),
+      onReceived: (group, message, importer) => this.#snapshotReceived(group, message, importer),
+      onSent: (group, member) => {
+        group.raft.reportSnapshot(member);
+        this.#schedule(group);
+      },
+    });
     for (const group of options.groups) {
       this.#byId.set(group.groupId, group);
-      this.#states.set(group, { reads: new Map(), applies: new Waiters(), commitHint: 0, nodes: new Map() });
+      this.#states.set(group, {
+        reads: new Map(),
+        applies: new Waiters(),
+        commitHint: 0,
+        imported: null,
+        held: [],
+        nodes: new Map(),
+      });
     }
     this.#lastTickMs = this.#clock.monotonicMs();
     this.#watchDeadlines();
@@ -174,6 +210,12 @@ export class GroupHost {
       group.raft.step(message);
       this.#schedule(group);
     }
+  }
+
+  /** A snapshot that another node streams. */
+  receiveBulk(nodeId: string, header: Uint8Array, source: BulkSource): void {
+    if (this.#stopped) source.refuse(`node ${nodeId}: this one shuts down`);
+    else this.snapshots.receive((groupId) => this.#byId.get(groupId), header, source);
   }
 
   /** A peer's connection is gone: nothing is sent to it in advance until it answers again. */
@@ -474,8 +516,14 @@ export class GroupHost {
       this.#schedule(group);
     }
     for (const member of ready.snapshotsTo) {
-      group.raft.reportSnapshot(member);
-      this.#schedule(group);
+      const nodeId = this.#nodeOf(group, member);
+      if (nodeId !== null) this.snapshots.send(group, member, nodeId);
+    }
+    for (const { verdict } of ready.snapshotVerdicts) {
+      const state = this.#states.get(group)!;
+      if (verdict === 'install') continue;
+      void state.imported?.importer.abort();
+      state.imported = null;
     }
   }
 
@@ -487,7 +535,6 @@ export class GroupHost {
   // --- To the log.
 
   #persist(group: Group, request: PersistRequest): void {
-    assert(request.snapshot === null, 'no snapshot was stepped');
     const entries: Entry[] = [];
     if (request.entries !== null) {
       for (let index = request.entries.from; index <= request.entries.to; index++)
@@ -495,6 +542,21 @@ export class GroupHost {
     }
     if (request.clockBound > this.#highestRevision) this.#highestRevision = request.clockBound;
     const writing: Writing = { group, request, entries, written: 0, logSequence: -1 };
+    if (request.snapshot !== null) {
+      this.#install(group, request.snapshot, request);
+      // Its hard state is in the manifest's edit; only entries that came with it are left to write.
+      if (entries.length > 0) this.#states.get(group)!.held.push(writing);
+      return;
+    }
+    if (group.isInstalling) {
+      this.#states.get(group)!.held.push(writing);
+      return;
+    }
+    this.#toLog(writing);
+  }
+
+  #toLog(writing: Writing): void {
+    const { entries } = writing;
     if (this.#backlog.length === 0 && this.#write(writing)) return;
     this.#backlog.push(writing);
     this.#sealNeeded = true;
@@ -584,6 +646,53 @@ export class GroupHost {
     this.#collect();
     this.#transport.flush();
     this.#applyCommitted();
+  }
+
+  // --- Snapshots.
+
+  #snapshotReceived(group: Group, message: SnapshotMessage, importer: ReplicaImporter): void {
+    const state = this.#states.get(group)!;
+    assert(state.imported === null, 'one snapshot at a time is received for a group');
+    state.imported = { message, importer };
+    group.raft.step(message);
+    this.#schedule(group);
+  }
+
+  /** The core has put the snapshot in the place of its log: now the data takes the place of the replica, by one manifest edit. */
+  #install(group: Group, meta: SnapshotMeta, request: PersistRequest): void {
+    const state = this.#states.get(group)!;
+    assert(state.imported !== null, 'a snapshot is installed after it was received');
+    const { importer } = state.imported;
+    state.imported = null;
+    group.isInstalling = true;
+    // Committed before, and covered by the snapshot.
+    this.#committed.removeWhere((range) => range.group === group);
+    const { term, vote } = request.hardState ?? group.raft.hardState;
+    const lowest = Math.max(meta.revision, meta.floor);
+    this.#revisionClock.raise(lowest);
+    const installed = {
+      groupId: group.groupId,
+      replicaId: importer.replicaId,
+      appliedIndex: meta.index,
+      appliedTerm: meta.term,
+      revision: meta.revision,
+      term,
+      vote,
+      memberId: group.raft.id,
+      configIndex: meta.configIndex,
+      configuration: encodeConfiguration(meta.configuration),
+    };
+    const onInstalled = (): void => {
+      group.installed(importer.replicaId, meta.index, meta.term, meta.revision);
+      group.isInstalling = false;
+      group.raft.applied(meta.index);
+    };
+    importer.finish(installed, { floor: meta.floor, clockBound: lowest, onInstalled }).then(() => {
+      if (request.entries === null) group.raft.persisted(request.sequence);
+      for (const held of state.held.splice(0)) this.#toLog(held);
+      state.applies.settleUpTo(meta.index, null);
+      this.#schedule(group);
+    }, this.#onFatal);
   }
 
   // --- Apply.

@@ -54,13 +54,16 @@ export interface GroupStart {
 export class Group {
   readonly groupId: number;
   readonly partition: number;
-  readonly replicaId: number;
+  /** Which of the engine's replicas holds the data; another one after a snapshot was installed. */
+  replicaId: number;
   readonly raft: Raft;
   appliedIndex: number;
   appliedTerm: number;
   appliedRevision: Revision;
   /** Whether the host has it on its list of groups to ask. */
   isScheduled = false;
+  /** A snapshot takes the place of what is here; until it has, nothing is applied and nothing is recorded of the group. */
+  isInstalling = false;
   readonly #pending = new Fifo<PendingEntry>();
   /**
    * The newest unapplied row by its key's hash. Filled when a condition looks, so that plain writes pay nothing; without it 10,000
@@ -134,6 +137,18 @@ export class Group {
     }
   }
 
+  /** A snapshot took the place of all that was here. What was pending and is not behind it has an outcome that only the log tells. */
+  installed(replicaId: number, index: number, term: number, revision: Revision): void {
+    this.replicaId = replicaId;
+    this.appliedIndex = index;
+    this.appliedTerm = term;
+    this.appliedRevision = revision;
+    for (let head = this.#pending.peek(); head !== undefined; head = this.#pending.peek()) {
+      this.#shift();
+      head.done?.(lost(), 0);
+    }
+  }
+
   /** The hash of the only key of the pending write at `index`, if it is this replica's own; else MANY_KEYS. */
   keyHashOf(entry: Entry): number {
     const head = this.#pending.peek();
@@ -196,6 +211,16 @@ export class Group {
       }
     }
   }
+}
+
+function lost(): CairnError {
+  return new CairnError(
+    'deadline_exceeded',
+    'the leader changed before the write was committed; the outcome is unknown',
+    {
+      extra: { outcome: 'unknown' },
+    },
+  );
 }
 
 function replaced(): CairnError {

@@ -2,6 +2,7 @@ import type { Prng } from '../../../src/base/prng.js';
 import type { RaftTransport } from '../../../src/cluster/group-host.js';
 import type { Message } from '../../../src/raft/message.js';
 import type { Scheduler } from '../ports/scheduler.js';
+import { BulkStreams } from './bulk-streams.js';
 
 export interface NetworkWeather {
   longestDelayMs: number;
@@ -17,6 +18,7 @@ export class MessageNetwork {
   readonly weather: NetworkWeather = { longestDelayMs: 2, lossProbability: 0, duplicateProbability: 0 };
   /** Messages from the first to the second do not arrive. */
   readonly #cut = new Set<string>();
+  readonly bulk: BulkStreams;
   readonly #receivers = new Map<string, (from: string, messages: readonly Message[]) => void>();
   readonly #scheduler: Scheduler;
   readonly #prng: Prng;
@@ -26,10 +28,15 @@ export class MessageNetwork {
   constructor(scheduler: Scheduler, prng: Prng) {
     this.#scheduler = scheduler;
     this.#prng = prng.fork();
+    this.bulk = new BulkStreams(scheduler, prng, (from, to) => this.#cut.has(`${from}>${to}`));
   }
 
   transport(from: string): RaftTransport {
-    return { send: (to, message) => this.#send(from, to, message), flush: () => {} };
+    return {
+      send: (to, message) => this.#send(from, to, message),
+      flush: () => {},
+      openBulk: (to, header) => this.bulk.open(from, to, header),
+    };
   }
 
   attach(node: string, receive: (from: string, messages: readonly Message[]) => void): void {
@@ -38,6 +45,7 @@ export class MessageNetwork {
 
   detach(node: string): void {
     this.#receivers.delete(node);
+    this.bulk.detach(node);
   }
 
   cut(from: string, to: string): void {
