@@ -1,5 +1,5 @@
-import { readUint53 } from '../../base/bytes.js';
-import { CairnError } from '../../base/errors.js';
+import type { CairnError } from '../../base/errors.js';
+import { FieldReader, malformed } from '../../codec/peer-fields.js';
 import { MAX_FRAME_ITEMS, TAG, decodePeerFrame, peerWire, type PeerFrame } from '../../codec/peer-protocol.js';
 import { NO_DATA, type Entry } from '../../raft/entry.js';
 import type { Message } from '../../raft/message.js';
@@ -10,10 +10,6 @@ import { readSnapshot } from './snapshot-fields.js';
 const T = TAG.message;
 const { RaftMessageType } = peerWire;
 const MAX_PREV_INDEX = Number.MAX_SAFE_INTEGER - MAX_FRAME_ITEMS;
-const WIRE_VARINT = 0;
-const WIRE_FIXED64 = 1;
-const WIRE_BYTES = 2;
-const WIRE_FIXED32 = 5;
 
 export interface ReceivedRequest {
   readonly id: number;
@@ -32,7 +28,7 @@ export interface ReceivedAnswer {
  * Takes frames apart, by hand on the wire of proto/peer.proto; the rare fields (hello, bulk) are left to the generated code. What
  * it finds piles up in the lists until their owner takes them. Entry data and bodies are views of the frame's bytes.
  */
-export class FrameReader {
+export class FrameReader extends FieldReader {
   messages: Message[] = [];
   requests: ReceivedRequest[] = [];
   answers: ReceivedAnswer[] = [];
@@ -43,9 +39,6 @@ export class FrameReader {
   rare: PeerFrame | null = null;
   /** Messages of types that only a later version knows. */
   unknownMessages = 0;
-  #bytes: Uint8Array = NO_DATA;
-  #at = 0;
-  #end = 0;
   #items = 0;
 
   takeMessages(): Message[] {
@@ -68,50 +61,41 @@ export class FrameReader {
 
   /** Throws `protocol_error`; the items of the frame in front of the fault are taken then. */
   read(bytes: Uint8Array, start: number, end: number): void {
-    this.#bytes = bytes;
-    this.#at = start;
-    this.#end = end;
+    this.bytes = bytes;
+    this.at = start;
+    this.end = end;
     this.#items = 0;
     this.rare = null;
-    while (this.#at < end) {
-      const tag = this.#varint();
+    while (this.at < end) {
+      const tag = this.varint();
       switch (tag) {
         case TAG.frame.messages:
-          this.#message(this.#enter());
+          this.#message(this.enter());
           break;
         case TAG.frame.heartbeats:
-          this.#heartbeats(this.#enter());
+          this.#heartbeats(this.enter());
           break;
         case TAG.frame.heartbeatReplies:
-          this.#heartbeatReplies(this.#enter());
+          this.#heartbeatReplies(this.enter());
           break;
         case TAG.frame.requests:
-          this.#request(this.#enter());
+          this.#request(this.enter());
           break;
         case TAG.frame.answers:
-          this.#answer(this.#enter());
+          this.#answer(this.enter());
           break;
         case TAG.frame.ping:
-          this.ping = this.#pingId(this.#enter());
+          this.ping = this.#pingId(this.enter());
           break;
         case TAG.frame.pong:
-          this.pong = this.#pingId(this.#enter());
+          this.pong = this.#pingId(this.enter());
           break;
         default:
           this.rare ??= decodePeerFrame(bytes, start, end);
-          this.#skip(tag);
+          this.skip(tag);
       }
     }
-    this.#bytes = NO_DATA;
-  }
-
-  /** Reads the length of a message and bounds what follows by its end; returns the outer end, for `leave`. */
-  #enter(): number {
-    const outer = this.#end;
-    const length = this.#varint();
-    if (length > outer - this.#at) throw malformed(`${length} bytes of a message`, `${outer - this.#at}`);
-    this.#end = this.#at + length;
-    return outer;
+    this.bytes = NO_DATA;
   }
 
   #countItem(): void {
@@ -140,41 +124,41 @@ export class FrameReader {
     let firstEntry = 0;
     let snapshotStart = -1;
     let snapshotEnd = 0;
-    while (this.#at < this.#end) {
-      const tag = this.#tag();
+    while (this.at < this.end) {
+      const tag = this.tag();
       switch (tag) {
         case T.type:
-          type = this.#varint();
+          type = this.varint();
           break;
         case T.group:
-          group = this.#varint();
+          group = this.varint();
           break;
         case T.from:
-          from = this.#varint();
+          from = this.varint();
           break;
         case T.to:
-          to = this.#varint();
+          to = this.varint();
           break;
         case T.term:
-          term = this.#varint();
+          term = this.varint();
           break;
         case T.index:
-          index = this.#varint();
+          index = this.varint();
           break;
         case T.logTerm:
-          logTerm = this.#varint();
+          logTerm = this.varint();
           break;
         case T.commit:
-          commit = this.#varint();
+          commit = this.varint();
           break;
         case T.token:
-          token = this.#varint();
+          token = this.varint();
           break;
         case T.clock:
-          clock = this.#fixed64();
+          clock = this.fixed64();
           break;
         case T.hintIndex:
-          hintIndex = this.#varint();
+          hintIndex = this.varint();
           break;
         case T.entries:
           // Fields stand in the order of their numbers, as every protobuf writer has them; checked below.
@@ -182,35 +166,35 @@ export class FrameReader {
             entries = [];
             firstEntry = index + 1;
           }
-          entries.push(this.#entry(this.#enter(), firstEntry + entries.length));
+          entries.push(this.#entry(this.enter(), firstEntry + entries.length));
           break;
         case T.refused:
-          refused = this.#varint();
+          refused = this.varint();
           break;
         case T.granted:
-          granted = this.#varint();
+          granted = this.varint();
           break;
         case T.pre:
-          pre = this.#varint();
+          pre = this.varint();
           break;
         case T.transfer:
-          transfer = this.#varint();
+          transfer = this.varint();
           break;
         case T.lost:
-          lost = this.#varint();
+          lost = this.varint();
           break;
         case T.snapshot: {
-          const end = this.#enter();
-          snapshotStart = this.#at;
-          snapshotEnd = this.#at = this.#end;
-          this.#leave(end);
+          const end = this.enter();
+          snapshotStart = this.at;
+          snapshotEnd = this.at = this.end;
+          this.leave(end);
           break;
         }
         default:
-          this.#skip(tag);
+          this.skip(tag);
       }
     }
-    this.#leave(outer);
+    this.leave(outer);
     switch (type) {
       case RaftMessageType.APPEND:
         if (entries !== null && firstEntry !== index + 1) throw malformed('the index in front of entries', 'it behind');
@@ -283,7 +267,7 @@ export class FrameReader {
         return;
       case RaftMessageType.SNAPSHOT: {
         if (snapshotStart < 0) throw malformed('a snapshot in a snapshot message', 'none');
-        const snapshot = readSnapshot(this.#bytes, snapshotStart, snapshotEnd);
+        const snapshot = readSnapshot(this.bytes, snapshotStart, snapshotEnd);
         this.messages.push({ type: 'snapshot', group, from, to, term, snapshot });
         return;
       }
@@ -301,26 +285,26 @@ export class FrameReader {
     let kind = 0;
     let revision = 0;
     let data = NO_DATA;
-    while (this.#at < this.#end) {
-      const tag = this.#tag();
+    while (this.at < this.end) {
+      const tag = this.tag();
       switch (tag) {
         case TAG.entry.term:
-          term = this.#varint();
+          term = this.varint();
           break;
         case TAG.entry.kind:
-          kind = this.#varint();
+          kind = this.varint();
           break;
         case TAG.entry.revision:
-          revision = this.#fixed64();
+          revision = this.fixed64();
           break;
         case TAG.entry.data:
-          data = this.#view();
+          data = this.view();
           break;
         default:
-          this.#skip(tag);
+          this.skip(tag);
       }
     }
-    this.#leave(outer);
+    this.leave(outer);
     const name = ENTRY_KINDS[kind];
     // To skip one would be to skip what it says: the log would no longer be the leader's.
     if (name === undefined) throw malformed('a kind of entry', `${kind}`);
@@ -332,87 +316,87 @@ export class FrameReader {
     let clock = 0;
     let confirmedClock = 0;
     let hasRows = false;
-    while (this.#at < this.#end) {
-      const tag = this.#tag();
+    while (this.at < this.end) {
+      const tag = this.tag();
       switch (tag) {
         case TAG.heartbeats.token:
           if (hasRows) throw rowsBehind();
-          token = this.#varint();
+          token = this.varint();
           break;
         case TAG.heartbeats.clock:
           if (hasRows) throw rowsBehind();
-          clock = this.#fixed64();
+          clock = this.fixed64();
           break;
         case TAG.heartbeats.confirmedClock:
           if (hasRows) throw rowsBehind();
-          confirmedClock = this.#fixed64();
+          confirmedClock = this.fixed64();
           break;
         case TAG.heartbeats.rows: {
           hasRows = true;
-          const batch = this.#enter();
-          while (this.#at < this.#end) {
+          const batch = this.enter();
+          while (this.at < this.end) {
             this.#countItem();
             this.messages.push({
               type: 'heartbeat',
-              group: this.#varint(),
-              from: this.#varint(),
-              to: this.#varint(),
-              term: this.#varint(),
-              commit: this.#varint(),
+              group: this.varint(),
+              from: this.varint(),
+              to: this.varint(),
+              term: this.varint(),
+              commit: this.varint(),
               token,
-              clock: clockNear(clock, this.#varint()),
-              confirmedClock: clockNear(confirmedClock, this.#varint()),
+              clock: clockNear(clock, this.varint()),
+              confirmedClock: clockNear(confirmedClock, this.varint()),
             });
           }
-          this.#leave(batch);
+          this.leave(batch);
           break;
         }
         default:
-          this.#skip(tag);
+          this.skip(tag);
       }
     }
-    this.#leave(outer);
+    this.leave(outer);
   }
 
   #heartbeatReplies(outer: number): void {
     let token = 0;
     let clock = 0;
     let hasRows = false;
-    while (this.#at < this.#end) {
-      const tag = this.#tag();
+    while (this.at < this.end) {
+      const tag = this.tag();
       switch (tag) {
         case TAG.heartbeatReplies.token:
           if (hasRows) throw rowsBehind();
-          token = this.#varint();
+          token = this.varint();
           break;
         case TAG.heartbeatReplies.clock:
           if (hasRows) throw rowsBehind();
-          clock = this.#fixed64();
+          clock = this.fixed64();
           break;
         case TAG.heartbeatReplies.rows: {
           hasRows = true;
-          const batch = this.#enter();
-          while (this.#at < this.#end) {
+          const batch = this.enter();
+          while (this.at < this.end) {
             this.#countItem();
             this.messages.push({
               type: 'heartbeat_reply',
-              group: this.#varint(),
-              from: this.#varint(),
-              to: this.#varint(),
-              term: this.#varint(),
+              group: this.varint(),
+              from: this.varint(),
+              to: this.varint(),
+              term: this.varint(),
               token,
-              index: this.#varint(),
-              clock: clockNear(clock, this.#varint()),
+              index: this.varint(),
+              clock: clockNear(clock, this.varint()),
             });
           }
-          this.#leave(batch);
+          this.leave(batch);
           break;
         }
         default:
-          this.#skip(tag);
+          this.skip(tag);
       }
     }
-    this.#leave(outer);
+    this.leave(outer);
   }
 
   #request(outer: number): void {
@@ -420,14 +404,14 @@ export class FrameReader {
     let id = 0;
     let body = NO_DATA;
     let timeoutMs = 0;
-    while (this.#at < this.#end) {
-      const tag = this.#tag();
-      if (tag === TAG.request.id) id = this.#varint();
-      else if (tag === TAG.request.body) body = this.#view();
-      else if (tag === TAG.request.timeoutMs) timeoutMs = this.#varint();
-      else this.#skip(tag);
+    while (this.at < this.end) {
+      const tag = this.tag();
+      if (tag === TAG.request.id) id = this.varint();
+      else if (tag === TAG.request.body) body = this.view();
+      else if (tag === TAG.request.timeoutMs) timeoutMs = this.varint();
+      else this.skip(tag);
     }
-    this.#leave(outer);
+    this.leave(outer);
     if (id === 0) throw malformed('a request id of at least 1', '0 or none');
     this.requests.push({ id, body, timeoutMs });
   }
@@ -437,113 +421,28 @@ export class FrameReader {
     let id = 0;
     let body = NO_DATA;
     let status = 0;
-    while (this.#at < this.#end) {
-      const tag = this.#tag();
-      if (tag === TAG.answer.id) id = this.#varint();
-      else if (tag === TAG.answer.body) body = this.#view();
-      else if (tag === TAG.answer.status) status = this.#varint();
-      else this.#skip(tag);
+    while (this.at < this.end) {
+      const tag = this.tag();
+      if (tag === TAG.answer.id) id = this.varint();
+      else if (tag === TAG.answer.body) body = this.view();
+      else if (tag === TAG.answer.status) status = this.varint();
+      else this.skip(tag);
     }
-    this.#leave(outer);
+    this.leave(outer);
     this.answers.push({ id, body, status });
   }
 
   #pingId(outer: number): number {
     let id = 0;
-    while (this.#at < this.#end) {
-      const tag = this.#tag();
-      if (tag === TAG.ping.id) id = this.#varint();
-      else this.#skip(tag);
+    while (this.at < this.end) {
+      const tag = this.tag();
+      if (tag === TAG.ping.id) id = this.varint();
+      else this.skip(tag);
     }
-    this.#leave(outer);
+    this.leave(outer);
     return id;
   }
-
-  #leave(outer: number): void {
-    this.#end = outer;
-  }
-
-  /** Field numbers up to 31 are compared by their first byte: the second byte is 1, and is left out of the result. */
-  #tag(): number {
-    const bytes = this.#bytes;
-    const tag = bytes[this.#at]!;
-    if (tag < 0x80) {
-      this.#at++;
-      return tag;
-    }
-    if (this.#at + 1 < this.#end && bytes[this.#at + 1] === 1) {
-      this.#at += 2;
-      return tag;
-    }
-    return this.#varint() + LATE_TAGS;
-  }
-
-  #view(): Uint8Array {
-    const length = this.#varint();
-    const start = this.#at;
-    if (length > this.#end - start) throw malformed(`${length} bytes`, `${this.#end - start}`);
-    this.#at = start + length;
-    return length === 0 ? NO_DATA : this.#bytes.subarray(start, start + length);
-  }
-
-  #fixed64(): number {
-    const at = this.#at;
-    if (this.#end - at < 8) throw malformed('8 bytes of an integer', `${this.#end - at}`);
-    const value = readUint53(this.#bytes, at);
-    if (value > Number.MAX_SAFE_INTEGER) throw malformed('an integer below 2^53', `${value}`);
-    this.#at = at + 8;
-    return value;
-  }
-
-  /** Below 2^53. */
-  #varint(): number {
-    const bytes = this.#bytes;
-    const end = this.#end;
-    let at = this.#at;
-    if (at < end) {
-      const first = bytes[at]!;
-      if (first < 0x80) {
-        this.#at = at + 1;
-        return first;
-      }
-    }
-    let value = 0;
-    let scale = 1;
-    for (let i = 0; i < 8 && at < end; i++) {
-      const byte = bytes[at++]!;
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) {
-        if (value > Number.MAX_SAFE_INTEGER) break;
-        this.#at = at;
-        return value;
-      }
-      scale *= 0x80;
-    }
-    throw malformed('an integer below 2^53', at >= end ? 'a part of one' : 'a larger one');
-  }
-
-  /** Moves past a field of a later version. */
-  #skip(tag: number): void {
-    const type = tag & 7;
-    let bytes = 0;
-    if (type === WIRE_FIXED64) bytes = 8;
-    else if (type === WIRE_FIXED32) bytes = 4;
-    else if (type === WIRE_BYTES) bytes = this.#varint();
-    else if (type === WIRE_VARINT) {
-      // Not a number of ours: it may have up to 10 bytes.
-      while (this.#at < this.#end && this.#bytes[this.#at]! >= 0x80 && bytes < 10) {
-        this.#at++;
-        bytes++;
-      }
-      bytes = 1;
-    } else throw malformed('a field', `wire type ${type}`);
-    if (bytes > this.#end - this.#at) throw malformed(`${bytes} bytes of a field`, `${this.#end - this.#at}`);
-    this.#at += bytes;
-  }
 }
-
-/** Keeps the tags of field numbers from 32 on apart from the first bytes of the others; a multiple of 8, so that the wire type stays. */
-const LATE_TAGS = 0x1000;
 
 function clockNear(base: number, zigzagged: number): number {
   const clock = base + unzigzag(zigzagged);
@@ -553,8 +452,4 @@ function clockNear(base: number, zigzagged: number): number {
 
 function rowsBehind(): CairnError {
   return malformed('rows behind what they share', 'them in front');
-}
-
-function malformed(expected: string, found: string): CairnError {
-  return new CairnError('protocol_error', `peer frame: expected ${expected}, found ${found}`);
 }

@@ -55,6 +55,45 @@ test('a node that was killed and is back is connected in both directions', async
   await world.within(100, () => a.messages.length === 1 && b.messages.length === 1);
 });
 
+test('what was not handed to the network when the connection ended was certainly not executed, and is not sent later', async () => {
+  const world = new SimPeers(20);
+  const { a, b } = await pair(world);
+  // A ping is under way too.
+  world.network.pauseHost('b');
+  await world.scheduler.runFor(600);
+  // The connection ends before the loop turn does.
+  world.clocks.get('a')!.stop();
+  a.transport.send('b', append(1));
+  a.transport.send('b', heartbeat(1));
+  const request = a.transport.request('b', Buffer.from('x'), 1000);
+  request.catch(() => {});
+  world.network.breakConnections('a', 'b');
+  world.network.resumeHost('b');
+  await world.within(100, () => !a.transport.isUp('b'));
+  world.clocks.get('a')!.goOn();
+  await assert.rejects(world.settle(request), { code: 'unavailable' });
+  await world.within(1000, () => a.transport.isUp('b'));
+  a.transport.send('b', append(2));
+  await world.within(1000, () => b.messages.length > 0);
+  assert.deepEqual(b.messages, [{ from: 'a', message: append(2) }]);
+  assert.equal(b.transport.stats().receivedRequests, 0);
+  await world.within(1000, () => a.transport.roundTripMs('b') !== null);
+  assert.ok(a.transport.roundTripMs('b')! < 50, 'of the new connection');
+});
+
+test('a connection that comes when nobody waits for it any more is closed', async () => {
+  const world = new SimPeers(21, { connectTimeoutMs: 60_000 });
+  world.network.partition('a', 'b');
+  const a = await world.start('a');
+  const b = await world.start('b');
+  await world.scheduler.runFor(10_000);
+  world.network.heal();
+  await world.scheduler.runFor(60_000);
+  assert.ok(a.transport.isUp('b') && b.transport.isUp('a'));
+  assert.equal(a.transport.stats().refusedConnections + b.transport.stats().refusedConnections, 0);
+  assert.equal(a.warnings.length + b.warnings.length, 0);
+});
+
 test('a host that lost power is noticed by its silence, and connected when it is back', async () => {
   const world = new SimPeers(3);
   const { a } = await pair(world);
