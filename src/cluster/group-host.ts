@@ -254,15 +254,18 @@ export class GroupHost {
     return this.admission() ?? (group.isServing ? null : this.notServing(group));
   }
 
+  /** Nothing was appended: another node may be asked, or this one again. */
   notServing(group: Group): CairnError {
     const leader = this.leaderOf(group);
-    return new CairnError(
-      'unavailable',
-      leader === null
-        ? `partition ${group.partition} has no leader now; retry`
-        : `partition ${group.partition} is led by node "${leader}"; retry there`,
-      { extra: { notLeader: true, ...(leader === null ? {} : { leader }) } },
-    );
+    const { partition, raft } = group;
+    if (raft.role === 'leader') {
+      return new CairnError('not_ready', `partition ${partition}: this leader is new and not ready yet; retry`);
+    }
+    return leader === null
+      ? new CairnError('not_leader', `partition ${partition} has no leader now; retry`, { extra: { partition } })
+      : new CairnError('not_leader', `partition ${partition} is led by node "${leader}"`, {
+          extra: { partition, leader },
+        });
   }
 
   /** Why the last `append` returned -1. */

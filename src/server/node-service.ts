@@ -99,6 +99,9 @@ export class NodeService implements Service {
     }
     // The instant of the read is its start: judged later, a key that was written again in time would seem absent.
     const alone = this.#host.readsAlone(group);
+    if (options.consistency === 'stale' && !alone) {
+      throw new CairnError('not_implemented', 'consistency=stale: reads of this version are linearizable in a cluster');
+    }
     const now = alone ? this.#host.now() : await this.#host.linearize(group);
     const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
     if (version === null) return null;
