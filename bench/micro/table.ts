@@ -90,7 +90,7 @@ function makeRows(): Rows {
 /** A table of the rows that `picks` says. */
 function build(rows: Rows, options: Partial<TableOptions>, picks?: readonly number[]): Uint8Array {
   const pieces: Uint8Array[] = [];
-  const builder = new TableBuilder(1, options, (piece) => pieces.push(piece));
+  const builder = new TableBuilder(1, options, (piece) => pieces.push(piece.slice()));
   const count = picks === undefined ? rows.count : picks.length;
   for (let at = 0; at < count; at++) {
     const i = picks === undefined ? at : picks[at]!;

@@ -34,7 +34,7 @@ export function buildTable(
   fileNumber = 7,
 ): { bytes: Uint8Array; finished: FinishedTable } {
   const pieces: Uint8Array[] = [];
-  const builder = new TableBuilder(fileNumber, options, (piece) => pieces.push(piece));
+  const builder = new TableBuilder(fileNumber, options, (piece) => pieces.push(piece.slice()));
   for (const { key, revision, record } of entries) builder.add(key, 0, key.length, revision, record, 0, record.length);
   const finished = builder.finish();
   return { bytes: new Uint8Array(Buffer.concat(pieces)), finished };

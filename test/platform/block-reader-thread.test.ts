@@ -36,3 +36,27 @@ test('a thread reads and decodes blocks, says so when one is damaged, and ends w
   await reader.close();
   assert.equal(reader.read(7, handles[0]!), null);
 });
+
+// Native buffers whose memory is given back by the event loop alone would stay: this thread never turns its loop.
+test('a thread gives back the memory of the blocks that it decodes', async () => {
+  const raw = new Uint8Array(60_000);
+  for (let i = 0; i < raw.length; i++) raw[i] = ((i * i) >> 3) & 63;
+  const stored = encodeBlock(9, 0, raw, true);
+  writeFileSync(join(directory, '000009.sst'), stored);
+  const reader = new BlockReader(new NodeBlockReaderThread(), directory, setImmediate);
+  const handle = { offset: 0, sizeBytes: stored.length };
+  let decoded = 0;
+  const readSome = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i += 20) {
+      const batch = Array.from({ length: 20 }, () => Promise.resolve(reader.read(9, handle)));
+      // Null while the thread is busy; then it is not asked.
+      for (const bytes of await Promise.all(batch)) if (bytes?.length === raw.length) decoded++;
+    }
+  };
+  while (decoded < 1000) await readSome(20);
+  const before = process.memoryUsage.rss();
+  while (decoded < 21_000) await readSome(20);
+  const grownMb = (process.memoryUsage.rss() - before) / 1e6;
+  assert.ok(grownMb < 400, `${grownMb} MB more after decoding 1200 MB`);
+  await reader.close();
+});

@@ -5,9 +5,10 @@ import { TableCursor } from '../../lsm/cursors/table-cursor.js';
 import { mergeInto } from '../../lsm/compaction/merge.js';
 import { OlderTables, type RowRange } from '../../lsm/compaction/older-rows.js';
 import { LATEST, type Revision } from '../../lsm/row-key.js';
-import type { TableOptions } from '../../lsm/table/table-builder.js';
+import type { TableBuilder, TableOptions } from '../../lsm/table/table-builder.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
 import type { SyncDisk } from '../../ports/disk.js';
+import { STEP_BYTES } from './steps.js';
 import { SyncBlockSource } from './sync-block-source.js';
 import { TableWriter } from './table-writer.js';
 
@@ -53,29 +54,38 @@ export interface CompactionSliceOutput {
  * DESIGN.md asks for slices of at most 4 MB so that a flush never waits behind a compaction. Fixed slices would end either
  * in tables of 4 MB (25,000 open files for 100 GB) or in builder state that travels between threads. A slice that
  * ends when it is asked to gives a better bound (one row and the writing of filter and index) and whole tables else.
- * The output is not synced here: that takes as long as the disk likes, and a flush would wait for it.
+ * The output is not synced here: that takes as long as the disk likes, and a flush would wait for it. Yields now and then, see jobs.ts.
  */
-export function runCompactionSlice(disk: SyncDisk, input: CompactionSliceInput): CompactionSliceOutput {
+export function* compactionSliceSteps(
+  disk: SyncDisk,
+  input: CompactionSliceInput,
+): Generator<void, CompactionSliceOutput> {
   const stopFlags = input.stopFlags.map((buffer) => new Int32Array(buffer));
+  const shouldStop = (): boolean => stopFlags.some((flag) => Atomics.load(flag, 0) > 0);
   const source = new SyncBlockSource(disk);
+  const liveReplicas = new Set(input.liveReplicas);
+  const olderRows = new OlderTables(input.olderRows);
   let writer: TableWriter | null = null;
+  const open = (): TableBuilder =>
+    (writer ??= new TableWriter(disk, input.path, input.fileNumber, input.table)).builder;
+  let readEntries = 0;
+  let keptEntries = 0;
   try {
     const cursor = openInputs(source, input);
     if (input.resumeAfter === null) cursor.seekToFirst();
     else cursor.seek(rowBehind(input.resumeAfter), LATEST);
-    const result = mergeInto(
-      cursor,
-      () => (writer = new TableWriter(disk, input.path, input.fileNumber, input.table)).builder,
-      {
-        floor: input.floor,
-        liveReplicas: new Set(input.liveReplicas),
-        olderRows: new OlderTables(input.olderRows),
-        targetBytes: input.targetBytes,
-        shouldStop: () => stopFlags.some((flag) => Atomics.load(flag, 0) > 0),
-      },
-    );
-    const table = (writer as TableWriter | null)?.finish() ?? null;
-    return { table, ...result };
+    for (let stepBytes = STEP_BYTES; ; stepBytes += STEP_BYTES) {
+      const targetBytes = Math.min(input.targetBytes, stepBytes);
+      const merged = mergeInto(cursor, open, { floor: input.floor, liveReplicas, olderRows, targetBytes, shouldStop });
+      readEntries += merged.readEntries;
+      keptEntries += merged.keptEntries;
+      const { resumeAfter } = merged;
+      if (resumeAfter === null || targetBytes === input.targetBytes || shouldStop()) {
+        const table = (writer as TableWriter | null)?.finish() ?? null;
+        return { table, resumeAfter, readEntries, keptEntries };
+      }
+      yield;
+    }
   } finally {
     (writer as TableWriter | null)?.close();
     source.close();

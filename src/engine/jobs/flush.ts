@@ -2,10 +2,11 @@ import { ANY_ROW_MAY_BE_OLDER } from '../../lsm/compaction/older-rows.js';
 import { mergeInto } from '../../lsm/compaction/merge.js';
 import { Memtable } from '../../lsm/memtable/memtable.js';
 import type { Revision } from '../../lsm/row-key.js';
-import type { TableOptions } from '../../lsm/table/table-builder.js';
+import type { TableBuilder, TableOptions } from '../../lsm/table/table-builder.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
 import type { SyncDisk } from '../../ports/disk.js';
 import { parentDirectory } from '../file-io.js';
+import { STEP_BYTES } from './steps.js';
 import { TableWriter } from './table-writer.js';
 
 export interface FlushInput {
@@ -24,19 +25,24 @@ export interface FlushOutput {
   readonly table: TableFile | null;
 }
 
-/** Writes a frozen memtable as one table of level 0, durable with its name when the job ends (LSM rule 3). */
-export function runFlush(disk: SyncDisk, input: FlushInput): FlushOutput {
+/**
+ * Writes a frozen memtable as one table of level 0, durable with its name when the job ends (LSM rule 3). Yields now and then, see
+ * jobs.ts.
+ */
+export function* flushSteps(disk: SyncDisk, input: FlushInput): Generator<void, FlushOutput> {
   const cursor = Memtable.attach(input.buffer).cursor();
   cursor.seekToFirst();
+  const liveReplicas = new Set(input.liveReplicas);
   let writer: TableWriter | null = null;
+  const open = (): TableBuilder =>
+    (writer ??= new TableWriter(disk, input.path, input.fileNumber, input.table)).builder;
   try {
-    mergeInto(cursor, () => (writer = new TableWriter(disk, input.path, input.fileNumber, input.table)).builder, {
-      floor: input.floor,
-      liveReplicas: new Set(input.liveReplicas),
-      olderRows: ANY_ROW_MAY_BE_OLDER,
-      targetBytes: Infinity,
-      shouldStop: () => false,
-    });
+    for (let targetBytes = STEP_BYTES; ; targetBytes += STEP_BYTES) {
+      const { floor } = input;
+      const options = { floor, liveReplicas, olderRows: ANY_ROW_MAY_BE_OLDER, targetBytes, shouldStop: () => false };
+      if (mergeInto(cursor, open, options).resumeAfter === null) break;
+      yield;
+    }
     const written = writer as TableWriter | null;
     if (written === null) return { table: null };
     const table = written.finish();

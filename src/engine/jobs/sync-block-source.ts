@@ -1,11 +1,15 @@
 import { assert } from '../../base/assert.js';
-import type { Block } from '../../lsm/table/block.js';
+import { copyBytes } from '../../base/bytes.js';
+import { Block } from '../../lsm/table/block.js';
 import type { BlockSource } from '../../lsm/table/block-source.js';
 import type { BlockHandle } from '../../lsm/table/format.js';
 import { parseTableMeta } from '../../lsm/table/table-meta.js';
 import { readBlock, TableReader } from '../../lsm/table/table-reader.js';
 import type { SyncDisk, SyncFile } from '../../ports/disk.js';
 import { readExactlySync } from '../file-io.js';
+
+/** Larger blocks get memory of their own. */
+const SCRATCH_BYTES = 64 * 1024;
 
 /**
  * Tables read in place by a worker, blocks read as they are needed and kept by nobody: a merge reads each block once, so the main
@@ -14,6 +18,8 @@ import { readExactlySync } from '../file-io.js';
 export class SyncBlockSource implements BlockSource {
   readonly #disk: SyncDisk;
   readonly #files = new Map<number, SyncFile>();
+  /** Stored blocks are read into it: an array for each left megabytes behind between two collections. */
+  readonly #scratch = new Uint8Array(SCRATCH_BYTES);
 
   constructor(disk: SyncDisk) {
     this.#disk = disk;
@@ -33,9 +39,12 @@ export class SyncBlockSource implements BlockSource {
   getCached(fileNumber: number, handle: BlockHandle): Block {
     const file = this.#files.get(fileNumber);
     assert(file !== undefined, `reading table ${fileNumber}, which is not open`);
-    const bytes = new Uint8Array(handle.sizeBytes);
+    const { sizeBytes } = handle;
+    const bytes = sizeBytes <= SCRATCH_BYTES ? this.#scratch.subarray(0, sizeBytes) : new Uint8Array(sizeBytes);
     readExactlySync(file, bytes, handle.offset);
-    return readBlock(fileNumber, handle, bytes);
+    const block = readBlock(fileNumber, handle, bytes);
+    // What was stored uncompressed is a view of what was read, and cursors keep views of blocks.
+    return block.bytes.buffer === this.#scratch.buffer ? new Block(copyBytes(block.bytes), block.where) : block;
   }
 
   load(fileNumber: number, handle: BlockHandle): Promise<Block> {

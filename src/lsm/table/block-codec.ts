@@ -20,8 +20,15 @@ export function placedChecksum(fileNumber: number, offset: number, bytes: Uint8A
 /**
  * The stored form of a block that will stand at `offset` of its file. One above MAX_BLOCK_BYTES is not compressed, so that the cap
  * on declared sizes holds for all: the filter or the index of a large table (4 KiB keys that differ at their end) may be.
+ * The result is a view of `target` if that is large enough.
  */
-export function encodeBlock(fileNumber: number, offset: number, raw: Uint8Array, compress: boolean): Uint8Array {
+export function encodeBlock(
+  fileNumber: number,
+  offset: number,
+  raw: Uint8Array,
+  compress: boolean,
+  target?: Uint8Array,
+): Uint8Array {
   assert(raw.length > 0, 'an empty block');
   let payload = raw;
   let compression = COMPRESSION_NONE;
@@ -33,7 +40,11 @@ export function encodeBlock(fileNumber: number, offset: number, raw: Uint8Array,
       compression = COMPRESSION_LZ4;
     }
   }
-  const stored = new Uint8Array(payload.length + BLOCK_TRAILER_BYTES);
+  const storedBytes = payload.length + BLOCK_TRAILER_BYTES;
+  const stored =
+    target !== undefined && storedBytes <= target.length
+      ? target.subarray(0, storedBytes)
+      : new Uint8Array(storedBytes);
   stored.set(payload);
   stored[payload.length] = compression;
   const checksum = placedChecksum(fileNumber, offset, stored.subarray(0, payload.length + 1));

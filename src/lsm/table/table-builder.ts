@@ -44,12 +44,14 @@ export interface FinishedTable extends TableProperties {
   readonly sizeBytes: number;
 }
 
-/** Writes one table (FORMAT.md) from entries in cursor order. Each piece given to `sink` belongs to the sink. */
+/** Writes one table (FORMAT.md) from entries in cursor order. A piece given to `sink` is valid until that returns. */
 export class TableBuilder {
   readonly #fileNumber: number;
   readonly #options: TableOptions;
   readonly #sink: (bytes: Uint8Array) => void;
   readonly #block: BlockBuilder;
+  /** For blocks in their stored form. */
+  readonly #stored: Uint8Array;
   readonly #index = new TableIndexBuilder();
   #offset = 0;
   #finished = false;
@@ -78,6 +80,7 @@ export class TableBuilder {
     this.#options = { ...DEFAULT_TABLE_OPTIONS, ...options };
     this.#sink = sink;
     this.#block = new BlockBuilder(this.#options.restartInterval, this.#options.blockSizeBytes);
+    this.#stored = new Uint8Array(2 * this.#options.blockSizeBytes);
   }
 
   get entryCount(): number {
@@ -176,7 +179,7 @@ export class TableBuilder {
   }
 
   #write(raw: Uint8Array, compress: boolean): BlockHandle {
-    const stored = encodeBlock(this.#fileNumber, this.#offset, raw, compress);
+    const stored = encodeBlock(this.#fileNumber, this.#offset, raw, compress, this.#stored);
     const handle = { offset: this.#offset, sizeBytes: stored.length };
     this.#sink(stored);
     this.#offset += stored.length;

@@ -129,7 +129,7 @@ test('a 16 MiB value stands in a block of its own', async () => {
 
 test('keys and sought keys may be Buffers whose memory is used again', async () => {
   const pieces: Uint8Array[] = [];
-  const builder = new TableBuilder(7, { blockSizeBytes: 64 }, (piece) => void pieces.push(piece));
+  const builder = new TableBuilder(7, { blockSizeBytes: 64 }, (piece) => void pieces.push(piece.slice()));
   const key = Buffer.alloc(8);
   const keyOf = (i: number): Buffer => {
     key.writeUInt32BE(1, 0);
@@ -151,7 +151,7 @@ test('keys and sought keys may be Buffers whose memory is used again', async () 
 
 test('an index above 32 MiB, of 4 KiB keys that differ at their end, is written and read', async () => {
   const written: Uint8Array[] = [];
-  const builder = new TableBuilder(5, {}, (bytes) => void written.push(bytes));
+  const builder = new TableBuilder(5, {}, (bytes) => void written.push(bytes.slice()));
   const key = new Uint8Array(4100).fill(0x78);
   const pairs = 9_000;
   const keyOf = (i: number, twin: number): Uint8Array => {
