@@ -1,5 +1,6 @@
 import type { Prng } from '../../src/base/prng.js';
 import type { JobMap } from '../../src/ports/executor.js';
+import { ProcessEvents } from './ports/process-events.js';
 import { Scheduler } from './ports/scheduler.js';
 import { SimClock } from './ports/sim-clock.js';
 import { SimDisk, type SimDiskOptions } from './ports/sim-disk.js';
@@ -10,6 +11,8 @@ import { SimRandom } from './ports/sim-random.js';
 export class SimMachine {
   readonly prng: Prng;
   readonly scheduler: Scheduler;
+  /** What happens in the process goes through here. */
+  readonly events: ProcessEvents;
   readonly clock: SimClock;
   readonly random: SimRandom;
   readonly disk: SimDisk;
@@ -18,9 +21,10 @@ export class SimMachine {
   private constructor(prng: Prng, makeDisk: (options: SimDiskOptions) => SimDisk, scheduler = new Scheduler(prng)) {
     this.prng = prng;
     this.scheduler = scheduler;
-    this.clock = new SimClock(this.scheduler);
+    this.events = new ProcessEvents(this.scheduler);
+    this.clock = new SimClock(this.events);
     this.random = new SimRandom(prng.uint32());
-    this.disk = makeDisk({ prng: prng.fork(), scheduler: this.scheduler });
+    this.disk = makeDisk({ prng: prng.fork(), scheduler: this.events });
   }
 
   /** A machine with an empty disk. */
@@ -38,15 +42,18 @@ export class SimMachine {
     this.powerOff();
     const makeDisk = (base: SimDiskOptions): SimDisk =>
       end === 'exit' ? this.disk.processExit(base) : this.disk.crash(prng, base);
-    return new SimMachine(prng.fork(), makeDisk, this.scheduler);
+    const machine = new SimMachine(prng.fork(), makeDisk, this.scheduler);
+    // The machine's clock goes on, right or wrong.
+    machine.clock.jumpWall(this.clock.wallMs() - machine.clock.wallMs());
+    return machine;
   }
 
   executor<Jobs extends JobMap>(
     functions: SimExecutorOptions<Jobs>['functions'],
     options: Partial<SimExecutorOptions<Jobs>> = {},
   ): SimExecutor<Jobs> {
-    const { scheduler, prng } = this;
-    const executor = new SimExecutor<Jobs>({ scheduler, prng, functions, ...options });
+    const { events, prng } = this;
+    const executor = new SimExecutor<Jobs>({ scheduler: events, prng, functions, ...options });
     this.#executors.push(executor);
     return executor;
   }

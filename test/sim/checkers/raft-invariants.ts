@@ -83,6 +83,15 @@ export class RaftInvariants {
     }
     if (found.appliedIndex > lastIndex)
       fail('Raft rule 13', `applied ${found.appliedIndex}, its log ends at ${lastIndex}`);
+    const { committed } = this.#group(group);
+    if (found.appliedIndex > committed.lastIndex) {
+      fail('apply committed', `applied ${found.appliedIndex}, committed is ${committed.lastIndex}`);
+    }
+    for (const { index, term } of found.entries) {
+      if (index > found.appliedIndex) break;
+      const expected = committed.termAt(index);
+      if (expected !== term) fail('state machine safety', `applied term ${term} at ${index}, committed is ${expected}`);
+    }
     member.log = log;
     member.term = found.term;
     // Commit and role are not kept; what was applied is, and is committed.
@@ -209,7 +218,7 @@ export class RaftInvariants {
     if (broken !== null) fail('Raft rule 20', broken);
   }
 
-  /** The member replaced its state, and its log unless that matches, by a snapshot. */
+  /** The member replaces its state, and its log unless that matches, by a snapshot; not on its disk yet. */
   snapshotInstalled(group: number, name: string, index: number, term: number): void {
     const state = this.#group(group);
     const member = this.#member(group, name);
@@ -222,7 +231,6 @@ export class RaftInvariants {
     else member.log = new LogMirror({ index, term });
     member.appliedIndex = index;
     member.commitIndex = Math.max(member.commitIndex, index);
-    member.acknowledgedIndex = Math.max(member.acknowledgedIndex, index);
   }
 
   /** The highest index that any member of the group committed. */

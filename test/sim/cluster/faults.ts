@@ -1,8 +1,9 @@
 import { Prng } from '../../../src/base/prng.js';
 import type { Scheduler } from '../ports/scheduler.js';
+import { isMutation } from '../ports/sim-disk.js';
 import type { PlannedFault } from './fault-plan.js';
 import type { Reached } from './reached.js';
-import type { SimCluster } from './sim-cluster.js';
+import { USUAL_LOG_WRITE_MS, type Host, type SimCluster } from './sim-cluster.js';
 import type { Fault } from './swarm.js';
 
 type Inflict = (cluster: SimCluster, prng: Prng) => (() => Promise<void> | void) | null;
@@ -10,13 +11,20 @@ type Inflict = (cluster: SimCluster, prng: Prng) => (() => Promise<void> | void)
 /** How each fault is done; what it returns undoes it. */
 const INFLICT: Partial<Record<Fault, Inflict>> = {
   kill: (cluster, prng) => stop(cluster, prng, 'exit'),
-  'power-loss': (cluster, prng) => stop(cluster, prng, 'power-loss'),
+  'power-loss': (cluster, prng) => (prng.chance(0.5) ? stop(cluster, prng, 'power-loss') : failInAWrite(cluster, prng)),
   'all-power-loss': (cluster) => {
-    const up = cluster.hosts.filter(({ running }) => running !== null);
+    const up = cluster.hosts.filter(({ isDown }) => !isDown);
     for (const host of up) cluster.kill(host, 'power-loss');
     return async () => {
-      await Promise.all(up.map((host) => cluster.start(host)));
+      await Promise.all(up.map((host) => restart(cluster, host)));
     };
+  },
+  pause: (cluster, prng) => {
+    const leader = cluster.leaderOf(0);
+    const { machine } = prng.chance(0.5) && leader !== undefined ? leader : prng.pick([...cluster.hosts]);
+    if (machine.events.isPaused) return null;
+    machine.events.pause();
+    return () => machine.events.resume(prng.chance(0.5));
   },
   split: (cluster, prng) => {
     const names = shuffled(prng, cluster.names);
@@ -56,6 +64,31 @@ const INFLICT: Partial<Record<Fault, Inflict>> = {
     clock.jumpWall(prng.pick([-86_400_000, -5000, -200, 200, 5000]));
     return () => {};
   },
+  'clock-drift': (cluster, prng) => {
+    const { clock } = prng.pick([...cluster.hosts]).machine;
+    clock.drift(prng.pick([0.5, 0.9, 1.1, 2]));
+    return () => clock.drift(1);
+  },
+  'disk-full': (cluster, prng) => {
+    const host = prng.pick([...cluster.hosts]);
+    host.mayFail = true;
+    const { disk } = host.machine;
+    disk.capacityBytes = disk.usedBytes + prng.pick([0, 5000, 100_000]);
+    // A start in between takes the capacity over to the next machine.
+    return () => void (host.machine.disk.capacityBytes = Infinity);
+  },
+  'disk-error': (cluster, prng) => {
+    const host = prng.pick([...cluster.hosts]);
+    host.mayFail = true;
+    const operation = prng.pick(['sync', 'write'] as const);
+    host.machine.disk.inject({ operation, code: 'EIO', path: /\/log\//, nth: prng.between(1, 20) });
+    return () => host.machine.disk.heal();
+  },
+  'slow-log': (cluster, prng) => {
+    const host = prng.pick([...cluster.hosts]);
+    host.logWriteMs = prng.pick([50, 300, 1000]);
+    return () => void (host.logWriteMs = USUAL_LOG_WRITE_MS);
+  },
   'leader-transfer': (cluster) => {
     const leader = cluster.leaderOf(0);
     const raft = leader?.running?.node.host.groups[0]?.raft;
@@ -67,9 +100,33 @@ const INFLICT: Partial<Record<Fault, Inflict>> = {
 
 function stop(cluster: SimCluster, prng: Prng, end: 'exit' | 'power-loss'): (() => Promise<void>) | null {
   const host = prng.pick([...cluster.hosts]);
-  if (host.running === null) return null;
+  if (host.isDown) return null;
   cluster.kill(host, end);
-  return () => cluster.start(host);
+  return () => restart(cluster, host);
+}
+
+/** The power fails in the middle of one of the next operations of the disk: writes are torn, syncs half done. */
+function failInAWrite(cluster: SimCluster, prng: Prng): (() => Promise<void>) | null {
+  const host = prng.pick([...cluster.hosts]);
+  if (host.isDown) return null;
+  const { machine } = host;
+  let left = prng.between(1, 20);
+  machine.disk.onOperation = (operation) => {
+    if (!isMutation(operation) || --left !== 0) return;
+    machine.disk.powerOff();
+    machine.scheduler.schedule(0, () => {
+      if (host.machine === machine) cluster.kill(host, 'power-loss');
+    });
+  };
+  return () => {
+    machine.disk.onOperation = undefined;
+    return restart(cluster, host);
+  };
+}
+
+/** Somebody else may have started it. */
+async function restart(cluster: SimCluster, host: Host): Promise<void> {
+  if (host.isDown) await cluster.start(host);
 }
 
 function cutPairs(cluster: SimCluster, some: readonly string[], others: readonly string[]): () => void {

@@ -1,80 +1,126 @@
 import { Prng } from '../../../src/base/prng.js';
 import { Scheduler } from '../ports/scheduler.js';
-import { TraceHash } from '../ports/trace-hash.js';
 import { checkHistory } from './check-history.js';
 import { ClientHistory } from './client-history.js';
 import { drawFaultPlan, type PlannedFault } from './fault-plan.js';
 import { inflict, POSSIBLE_FAULTS } from './faults.js';
 import { Reached } from './reached.js';
 import { SimCluster } from './sim-cluster.js';
-import { drawSwarm } from './swarm.js';
+import { drawSwarm, type Swarm } from './swarm.js';
 import { Workload } from './workload.js';
 
+/** Promise 4: a majority that can talk recovers within this, whatever happened before. */
 const HEAL_MS = 5_000;
-const DEFAULT_FAULTS_MS = 8_000;
-/** Clients that never pause would take minutes to check. */
-const MOST_CALLS = 4_000;
+/** How long things go wrong, in virtual time. */
+export const FAULTS_MS = 8_000;
+/** A run's calls; many more would take long to check. */
+const CALLS = 1_500;
+/** No event of a run takes longer than this in virtual time; a run that waits longer is stuck. */
+const STUCK_MS = 60_000;
 
 export interface RunOptions {
   readonly seed: number;
-  /** How long things go wrong, in virtual time. */
-  readonly faultsMs?: number;
-  /** In place of the seed's own plan. */
-  readonly plan?: readonly PlannedFault[];
+  /** Only these faults of the seed's plan, by number. */
+  readonly only?: ReadonlySet<number>;
+  /** Heals everything this early. */
+  readonly untilMs?: number;
 }
 
 export interface RunResult {
+  readonly seed: number;
+  /** A fingerprint of every event: the same each time. */
   readonly digest: string;
+  readonly swarm: Swarm;
   readonly plan: readonly PlannedFault[];
   readonly reached: Reached;
   readonly operations: number;
   readonly answered: number;
   readonly virtualMs: number;
+  /** What was broken. */
+  readonly failure: Error | null;
 }
 
-/** One seed: a cluster, clients and faults, then healing, then every promise is checked. Throws what was broken. */
-export async function runCluster({ seed, faultsMs = DEFAULT_FAULTS_MS, plan }: RunOptions): Promise<RunResult> {
+/** One seed: a cluster, clients and faults, then healing, then every promise is checked. */
+export async function runCluster({ seed, only, untilMs = FAULTS_MS }: RunOptions): Promise<RunResult> {
   const prng = new Prng(seed);
   const drawn = drawSwarm(prng);
   const swarm = { ...drawn, faults: new Set([...drawn.faults].filter((fault) => POSSIBLE_FAULTS.has(fault))) };
-  const faults = plan ?? drawFaultPlan(prng.fork(), swarm, faultsMs);
+  const plan = shortened(drawFaultPlan(prng.fork(), swarm, FAULTS_MS), only, untilMs);
   const scheduler = new Scheduler(prng);
   const reached = new Reached();
   const history = new ClientHistory(() => scheduler.nowMs);
   const cluster = new SimCluster({ scheduler, prng: prng.fork(), swarm, reached });
+  const { workload: shape } = swarm;
   const workload = new Workload({
     prng: prng.fork(),
-    shape: swarm.workload,
+    shape,
     history,
     reached,
     sleep: (ms) => scheduler.sleep(ms),
+    nowMs: () => scheduler.nowMs,
+    callEveryMs: (FAULTS_MS * shape.clients) / CALLS,
   });
-  await scheduler.run(cluster.startAll(), 60_000);
-  const clients = Promise.all(
-    Array.from({ length: swarm.workload.clients }, (_, number) =>
-      workload.run(number, cluster.client(), Math.ceil(MOST_CALLS / swarm.workload.clients)),
-    ),
-  );
-  await scheduler.run(inflict(cluster, scheduler, faults, reached), 600_000);
-  await scheduler.runFor(Math.max(0, faultsMs - scheduler.nowMs));
-  cluster.network.healAll();
-  // Promise 4: a majority that can talk recovers within 5 s, whatever happened before.
-  const healed = await scheduler.runUntil(() => cluster.isWhole, HEAL_MS);
-  if (!healed) throw new Error(`liveness: not every group has a leader ${HEAL_MS} ms after everything was healed`);
-  workload.stop();
-  await scheduler.run(clients, 60_000);
-  const final = await scheduler.run(workload.readAll(cluster.client(), 50), 60_000);
-  if (final === undefined) throw new Error('liveness: not every key could be read after everything was healed');
-  checkHistory(history, final);
-  const trace = new TraceHash();
+  let failure: Error | null = null;
+  try {
+    await live(scheduler, cluster, workload, swarm, plan, untilMs, reached, history);
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error));
+  }
+  cluster.countRunning();
+  cluster.stopAll();
+  const { trace } = scheduler;
   for (const operation of history.operations) trace.event(JSON.stringify(operation));
-  trace.event(`${scheduler.eventCount} ${cluster.network.delivered} ${cluster.network.lost}`);
+  trace.event(scheduler.eventCount, cluster.network.delivered, cluster.network.lost);
   return {
+    seed,
     digest: trace.digest,
-    plan: faults,
+    swarm,
+    plan,
     reached,
     operations: history.operations.length,
     answered: history.answered,
     virtualMs: scheduler.nowMs,
+    failure,
   };
+}
+
+async function live(
+  scheduler: Scheduler,
+  cluster: SimCluster,
+  workload: Workload,
+  { workload: { clients } }: Swarm,
+  plan: readonly PlannedFault[],
+  untilMs: number,
+  reached: Reached,
+  history: ClientHistory,
+): Promise<void> {
+  const running = Promise.all([
+    cluster.startAll(),
+    ...Array.from({ length: clients }, (_, number) =>
+      workload.run(number, cluster.client(), Math.ceil(CALLS / clients)),
+    ),
+  ]);
+  await scheduler.run(inflict(cluster, scheduler, plan, reached), STUCK_MS);
+  await scheduler.runFor(Math.max(0, untilMs - scheduler.nowMs));
+  cluster.healAll();
+  const healedMs = scheduler.nowMs + HEAL_MS;
+  const isWhole = await scheduler.runUntil(() => cluster.isWhole, HEAL_MS);
+  if (!isWhole) throw new Error(`liveness: not every group has a leader ${HEAL_MS} ms after everything was healed`);
+  const isWritten = await scheduler.run(workload.writeAll(cluster.client(), healedMs), STUCK_MS);
+  if (!isWritten) throw new Error(`liveness: not every key was written ${HEAL_MS} ms after everything was healed`);
+  workload.stop();
+  await scheduler.run(running, STUCK_MS);
+  const final = await scheduler.run(workload.readAll(cluster.client(), 20), STUCK_MS);
+  if (final === undefined) throw new Error('liveness: not every key could be read after everything was healed');
+  checkHistory(history, final);
+}
+
+function shortened(
+  plan: readonly PlannedFault[],
+  only: ReadonlySet<number> | undefined,
+  untilMs: number,
+): PlannedFault[] {
+  return plan
+    .filter(({ number, atMs }) => atMs < untilMs && (only === undefined || only.has(number)))
+    .map((fault) => ({ ...fault, durationMs: Math.min(fault.durationMs, untilMs - fault.atMs) }));
 }

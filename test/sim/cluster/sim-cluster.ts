@@ -12,30 +12,43 @@ import { SimLogWriter } from '../ports/sim-log-writer.js';
 import { SimMachine } from '../sim-machine.js';
 import type { BatchEntry, ClusterClient, ScanOutcome } from './cluster-client.js';
 import { MessageNetwork } from './message-network.js';
+import { RaftWatch } from './raft-watch.js';
 import type { Reached } from './reached.js';
 import type { Swarm } from './swarm.js';
 
 const CLIENT_PATIENCE_MS = 4_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 const MAX_VALUE_BYTES = 14 * 1024;
+export const USUAL_LOG_WRITE_MS = 3;
+/** A supervisor starts a process that ended by itself anew. */
+const SUPERVISOR_MS = 300;
 
 interface Running {
+  readonly machine: SimMachine;
   readonly node: LocalNode;
   readonly service: NodeService;
 }
 
 /** One machine of the cluster and the process on it, if one is up. */
-class Host {
+export class Host {
   readonly name: string;
   machine: SimMachine;
   running: Running | null = null;
-  /** Counts starts, so that what an earlier life began is told apart. */
-  life = 0;
-  wallOffsetMs = 0;
+  isStarting = false;
+  /** Ends what waits for the life that is starting. */
+  endOfLife: () => void = () => {};
+  /** The longest that a write to the log takes. */
+  logWriteMs = USUAL_LOG_WRITE_MS;
+  /** Something is wrong with the disk, so that the process may end by itself. */
+  mayFail = false;
 
   constructor(name: string, machine: SimMachine) {
     this.name = name;
     this.machine = machine;
+  }
+
+  get isDown(): boolean {
+    return this.running === null && !this.isStarting;
   }
 }
 
@@ -54,12 +67,14 @@ export class SimCluster {
   readonly #prng: Prng;
   readonly #swarm: Swarm;
   readonly #reached: Reached;
+  readonly #watch: RaftWatch;
 
   constructor({ scheduler, prng, swarm, reached }: SimClusterOptions) {
     this.#scheduler = scheduler;
     this.#prng = prng;
     this.#swarm = swarm;
     this.#reached = reached;
+    this.#watch = new RaftWatch(reached, (error) => scheduler.fail(error));
     this.network = new MessageNetwork(scheduler, prng);
     this.hosts = Array.from({ length: swarm.nodes }, (_, i) => {
       return new Host(`n${i + 1}`, SimMachine.inWorld(scheduler, prng.fork()));
@@ -74,10 +89,19 @@ export class SimCluster {
     await Promise.all(this.hosts.map((host) => this.start(host)));
   }
 
+  /** Resolves when the node is up, or when it was killed before that. */
   async start(host: Host): Promise<void> {
-    assert(host.running === null, `${host.name} is up already`);
+    assert(host.isDown, `${host.name} is up already`);
+    host.isStarting = true;
+    const killed = new Promise<void>((resolve) => {
+      host.endOfLife = resolve;
+    });
     const { machine } = host;
-    const life = ++host.life;
+    await Promise.race([this.#open(host).catch((error: unknown) => this.#ended(host, machine, error)), killed]);
+  }
+
+  async #open(host: Host): Promise<void> {
+    const { machine } = host;
     const { clock, disk, random } = machine;
     const { limits, groups } = this.#swarm;
     disk.blocking.makeDirectory('/data');
@@ -98,21 +122,29 @@ export class SimCluster {
       clock,
       random,
       executor: machine.executor<EngineJobs>(createEngineJobs(disk.blocking)),
-      logWriter: new SimLogWriter({ disk: disk.blocking, clock, latencyMs: () => machine.prng.unit() * 3 }),
+      logWriter: new SimLogWriter({
+        disk: disk.blocking,
+        clock,
+        latencyMs: () => machine.prng.unit() * host.logWriteMs,
+      }),
       logger: { debug() {}, info() {}, warn() {}, error() {} },
       transport: this.network.transport(host.name),
-      onFatal: (error) => this.#scheduler.fail(error),
+      onFatal: (error) => this.#ended(host, machine, error),
       tuning: {
         ringBytes: 64 * 1024,
         tickMs: 10,
         raft: {
           maxSentBytes: limits.inFlightBytes,
           maxAppendBytes: limits.entriesPerMessage * 500,
-          maxBytesInMemory: Infinity,
+          maxBytesInMemory: limits.snapshotAfterEntries * 200,
         },
       },
     });
-    if (host.life !== life || host.machine !== machine) return;
+    if (host.machine !== machine) return;
+    host.isStarting = false;
+    this.#watch.started(node.host);
+    this.#reached.count('starts');
+    if (node.log.recovered.tornBytes > 0) this.#reached.count('torn tails');
     const status = { dataDir: '/data', version: '0', startedAtMs: 0, httpLibrary: '' };
     const service = new NodeService({
       ...node,
@@ -121,17 +153,66 @@ export class SimCluster {
       maxValueBytes: MAX_VALUE_BYTES,
       status: () => nodeStatus({ node, ...status }),
     });
-    host.running = { node, service };
-    this.network.attach(host.name, (from, messages) => node.host.receive(from, messages));
+    host.running = { machine, node, service };
+    this.network.bulk.attach(host.name, (from, header, source) =>
+      machine.events.arrive(() => {
+        if (host.machine === machine) node.host.receiveBulk(from, header, source);
+      }),
+    );
+    this.network.attach(host.name, (from, messages) =>
+      machine.events.arrive(() => {
+        if (host.machine === machine) node.host.receive(from, messages);
+      }),
+    );
   }
 
   /** The process or the whole machine stops in the middle of whatever it does. */
   kill(host: Host, end: 'power-loss' | 'exit'): void {
     this.network.detach(host.name);
-    host.running = null;
-    host.life++;
+    this.#reached.count(host.isStarting ? 'killed while starting' : 'killed while running');
+    this.#retire(host);
     host.machine = host.machine.next(this.#prng.fork(), end);
     this.#reached.count(end === 'exit' ? 'kills' : 'power losses');
+  }
+
+  /** The process can't go on. After what a fault did to its disk that is right; it is started again. */
+  #ended(host: Host, machine: SimMachine, error: unknown): void {
+    if (host.machine !== machine || machine.disk.isOff) return;
+    if (!host.mayFail) {
+      this.#scheduler.fail(error);
+      return;
+    }
+    this.#reached.count('ended by an error of the disk');
+    this.kill(host, 'exit');
+    const { machine: next } = host;
+    this.#scheduler.schedule(SUPERVISOR_MS, () => {
+      if (host.machine === next && host.isDown) void this.start(host);
+    });
+  }
+
+  #retire(host: Host): void {
+    if (host.running !== null) this.#count(host.running.node);
+    host.running = null;
+    host.isStarting = false;
+    host.endOfLife();
+  }
+
+  /** Adds up what the node has done. */
+  #count({ engine, host }: LocalNode): void {
+    const { flushedTables, compactions } = engine.stats();
+    this.#reached.count('tables flushed', flushedTables);
+    this.#reached.count('compactions', compactions);
+    this.#reached.count('snapshots sent', host.snapshots.sent);
+    this.#reached.count('snapshots installed', host.snapshots.received);
+  }
+
+  /** The world ends: nothing of it keeps memory. */
+  stopAll(): void {
+    for (const { machine } of this.hosts) machine.powerOff();
+  }
+
+  countRunning(): void {
+    for (const { running } of this.hosts) if (running !== null) this.#count(running.node);
   }
 
   leaderOf(partition: number): Host | undefined {
@@ -140,6 +221,19 @@ export class SimCluster {
 
   client(): ClusterClient {
     return new SimClient(this, this.#scheduler, this.#prng.fork());
+  }
+
+  /** Ends what outlasts its own end: links, disks that were full or broken, slow logs, pauses. */
+  healAll(): void {
+    this.network.healAll();
+    for (const host of this.hosts) {
+      host.mayFail = false;
+      host.logWriteMs = USUAL_LOG_WRITE_MS;
+      host.machine.disk.capacityBytes = Infinity;
+      host.machine.disk.heal();
+      host.machine.clock.drift(1);
+      host.machine.events.resume(false);
+    }
   }
 
   /** Every group is led by a node that serves. */
@@ -182,7 +276,7 @@ class SimClient implements ClusterClient {
     const running = this.#anyNode();
     if (running === null) return this.#refused();
     const key = Buffer.from(name);
-    const read = running.service.get(key, { at: 0 }).then(
+    const read = arriving(running, (service) => service.get(key, { at: 0 })).then(
       (version): Outcome =>
         version === null
           ? { kind: 'absent' }
@@ -209,12 +303,16 @@ class SimClient implements ClusterClient {
       contentType: '',
       ttlSeconds: 0,
     }));
-    const done = new Promise<readonly Outcome[]>((resolve) =>
-      running.service.batch(operations, (results) =>
-        resolve(
-          results.map(({ error, revision }) => (error === null ? { kind: 'written', revision } : outcomeOf(error))),
+    const done = arriving(
+      running,
+      (service) =>
+        new Promise<readonly Outcome[]>((resolve) =>
+          service.batch(operations, (results) =>
+            resolve(
+              results.map(({ error, revision }) => (error === null ? { kind: 'written', revision } : outcomeOf(error))),
+            ),
+          ),
         ),
-      ),
     );
     const unknown = entries.map((): Outcome => ({ kind: 'unknown' }));
     return Promise.race([done, this.#patience(unknown)]);
@@ -230,16 +328,19 @@ class SimClient implements ClusterClient {
   ): Promise<Outcome> {
     let running = this.#anyNode();
     for (let hops = 0; running !== null && hops < 3; hops++) {
-      const { service } = running;
-      const answer = new Promise<{ error: CairnError | null; outcome: Outcome }>((resolve) =>
-        ask(service, (error, outcome) => resolve({ error, outcome })),
+      const answer = arriving(
+        running,
+        (service) =>
+          new Promise<{ error: CairnError | null; outcome: Outcome }>((resolve) =>
+            ask(service, (error, outcome) => resolve({ error, outcome })),
+          ),
       );
       const result = await Promise.race([answer, this.#patience(null)]);
       if (result === null) return { kind: 'unknown' };
       const { error, outcome } = result;
       if (error === null) return outcome;
       const leader: unknown = error.extra?.['leader'];
-      if (error.extra?.['notLeader'] !== true || typeof leader !== 'string') return outcomeOf(error);
+      if (error.code !== 'not_leader' || typeof leader !== 'string') return outcomeOf(error);
       running = this.#cluster.hosts.find(({ name }) => name === leader)?.running ?? null;
     }
     return this.#refused();
@@ -256,6 +357,15 @@ class SimClient implements ClusterClient {
   #patience<T>(answer: T): Promise<T> {
     return this.#scheduler.sleep(CLIENT_PATIENCE_MS).then(() => answer);
   }
+}
+
+/** A request reaches the node when that runs; never when it has died by then. */
+function arriving<T>({ machine, service }: Running, ask: (service: NodeService) => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    machine.events.arrive(() => {
+      if (!machine.disk.isOff) ask(service).then(resolve, reject);
+    });
+  });
 }
 
 function serviceCondition(condition: Condition | null): ServiceCondition | null {

@@ -20,6 +20,7 @@ export const FAULTS = [
   'clock-drift',
   'disk-full',
   'disk-error',
+  'slow-log',
   'flipped-disk-byte',
   'leader-transfer',
   'membership',
@@ -85,7 +86,7 @@ export function drawSwarm(prng: Prng): Swarm {
     nodes: prng.chance(0.8) ? 3 : 5,
     groups: prng.pick([1, 1, 2, 4, 8]),
     faults: new Set(FAULTS.filter(() => prng.chance(0.5))),
-    faultEveryMs: prng.pick([100, 500, 2000, 10_000]),
+    faultEveryMs: prng.pick([100, 400, 1000, 3000]),
     limits: {
       memtableSizeBytes: prng.pick([16, 64, 256]) * 1024,
       logSegmentSizeBytes: prng.pick([32, 64, 256]) * 1024,
@@ -111,7 +112,7 @@ function drawWorkload(prng: Prng): WorkloadShape {
     keys: prng.pick([1, 3, 8, 30]),
     calls,
     hotShare: prng.pick([0, 0.3, 0.9]),
-    longestPauseMs: prng.pick([0, 10, 200]),
+    longestPauseMs: prng.pick([0, 10, 60]),
     longestBatch: prng.pick([1, 4, 12]),
     longestValueBytes: prng.pick([0, 100, 3000]),
   };

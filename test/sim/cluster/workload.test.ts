@@ -44,7 +44,14 @@ async function run(seed: number, bug: ToyBug | null): Promise<Run> {
   const reached = new Reached(REQUIRED);
   const unknownShare = prng.pick([0, 0.02, 0.1]);
   const cluster = new ToyCluster({ scheduler, prng: prng.fork(), partitions: groups, unknownShare, bug });
-  const workload = new Workload({ prng: prng.fork(), shape, history, reached, sleep: (ms) => scheduler.sleep(ms) });
+  const workload = new Workload({
+    prng: prng.fork(),
+    shape,
+    history,
+    reached,
+    sleep: (ms) => scheduler.sleep(ms),
+    nowMs: () => scheduler.nowMs,
+  });
   const clients = Array.from({ length: shape.clients }, (_, number) =>
     workload.run(number, cluster.client(), Math.ceil(CALLS_PER_RUN / shape.clients)),
   );

@@ -13,7 +13,15 @@ export interface WorkloadOptions {
   readonly history: ClientHistory;
   readonly reached: Reached;
   readonly sleep: (durationMs: number) => Promise<void>;
+  readonly nowMs: () => number;
+  /** A client's calls are so far apart in the mean, at least: else the history grows too long to check. 0 unless told. */
+  readonly callEveryMs?: number;
 }
+
+/** After a call that failed a client waits up to this long, as one over a network would. */
+const LONGEST_BACK_OFF_MS = 40;
+/** Clients without pauses make so many calls in a row at most, as fast as they are answered. */
+const LONGEST_BURST = 60;
 
 /** Revisions that may be named again are remembered up to this many. */
 const REMEMBERED_REVISIONS = 50;
@@ -28,6 +36,7 @@ export class Workload {
   readonly #revisions: number[] = [];
   #nextValue = 1;
   #isStopped = false;
+  #failures = 0;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
@@ -46,11 +55,37 @@ export class Workload {
 
   /** One client's life; `number` tells clients apart. Ends after `stop`, or after this many calls. */
   async run(number: number, client: ClusterClient, calls = Infinity): Promise<void> {
-    const { prng, shape, sleep } = this.#options;
-    for (let i = 0; i < calls && !this.#isStopped; i++) {
+    const { prng, shape, sleep, callEveryMs = 0 } = this.#options;
+    let burst = prng.between(1, LONGEST_BURST);
+    let startedMs = this.#options.nowMs();
+    for (let i = 0, inBurst = 0; i < calls && !this.#isStopped; i++) {
+      const failed = this.#failures;
       await this.#step(number, client, prng.pick(this.#calls));
-      if (shape.longestPauseMs > 0) await sleep(prng.unit() * shape.longestPauseMs);
+      if (this.#failures > failed) await sleep(prng.unit() * LONGEST_BACK_OFF_MS);
+      else if (shape.longestPauseMs > 0) await sleep(prng.unit() * shape.longestPauseMs);
+      if (++inBurst < burst) continue;
+      const early = burst * callEveryMs - (this.#options.nowMs() - startedMs);
+      if (early > 0) await sleep(early);
+      inBurst = 0;
+      burst = prng.between(1, LONGEST_BURST);
+      startedMs = this.#options.nowMs();
     }
+  }
+
+  /** Writes every key until all are written or the time is over. */
+  async writeAll(client: ClusterClient, untilMs: number): Promise<boolean> {
+    for (const key of this.#keys) {
+      for (let isWritten = false; !isWritten;) {
+        if (this.#options.nowMs() > untilMs) return false;
+        const value = this.#newValue();
+        const outcome = await this.#call(0, key, { kind: 'put', value, condition: null }, () =>
+          client.put(key, value, null),
+        );
+        isWritten = outcome.kind === 'written';
+        if (!isWritten) await this.#options.sleep(LONGEST_BACK_OFF_MS);
+      }
+    }
+    return true;
   }
 
   /** Reads every key until all are known, once the cluster is healed; undefined when `attempts` rounds are not enough. */
@@ -141,6 +176,7 @@ export class Workload {
 
   #learn(key: string, call: Call, outcome: Outcome): void {
     this.#options.reached.count(`${call.kind} ${outcome.kind}`);
+    if (outcome.kind === 'failed' || outcome.kind === 'unknown') this.#failures++;
     if (outcome.kind === 'absent' || outcome.kind === 'nothing' || outcome.kind === 'deleted') this.#seen.set(key, 0);
     else if ('revision' in outcome) this.#seen.set(key, outcome.revision);
     if ('revision' in outcome && outcome.revision > 0) this.#remember(outcome.revision);

@@ -1,5 +1,6 @@
 import { assert } from '../../../src/base/assert.js';
 import type { Prng } from '../../../src/base/prng.js';
+import { TraceHash } from './trace-hash.js';
 
 /** Ends every promise that waits for something of a world that was switched off: it never settles. */
 export function never<T>(): Promise<T> {
@@ -25,6 +26,9 @@ export interface ScheduledEvent {
   cancel(): void;
 }
 
+/** What simulated ports need of the world: time, and being called later. */
+export type EventSource = Pick<Scheduler, 'nowMs' | 'schedule' | 'defer'>;
+
 /**
  * Virtual time and the order of everything that happens in a simulated world. Events run one after the other in an order
  * that depends on the seed only. A loop turn is one or a few events that are due, then what they deferred.
@@ -42,6 +46,8 @@ export class Scheduler {
   #ran = 0;
   #running = false;
   #failure: { readonly error: unknown } | undefined;
+  /** Takes in the time and place of every event that runs: equal between two runs of one seed. */
+  readonly trace = new TraceHash();
 
   constructor(prng: Prng) {
     this.#prng = prng.fork();
@@ -149,10 +155,12 @@ export class Scheduler {
       const next = this.#peek();
       if (next === undefined || next.dueMs > this.#nowMs) break;
       this.#pop();
+      this.trace.event(next.dueMs, next.tie, next.number);
       await this.#call(next.run!);
     }
     const ending = this.#deferred;
     this.#deferred = [];
+    if (ending.length > 0) this.trace.event(-1, ending.length);
     for (const callback of ending) await this.#call(callback);
     return true;
   }

@@ -1,6 +1,6 @@
 import { assert } from '../../../src/base/assert.js';
 import type { Clock, Timer } from '../../../src/ports/clock.js';
-import type { Scheduler } from './scheduler.js';
+import type { EventSource } from './scheduler.js';
 
 export interface SimClockOptions {
   /** What the wall clock shows when the world begins. */
@@ -14,12 +14,15 @@ const DEFAULT_WALL_MS = Date.UTC(2026, 0, 1);
 
 /** One node's clock over the world's time. */
 export class SimClock implements Clock {
-  readonly #scheduler: Scheduler;
-  readonly #rate: number;
+  readonly #scheduler: EventSource;
+  #rate: number;
+  /** It showed the first at the second of the world's time. */
+  #anchorMs = 0;
+  #anchorWorldMs = 0;
   #wallOffsetMs: number;
   #stopped = false;
 
-  constructor(scheduler: Scheduler, options: SimClockOptions = {}) {
+  constructor(scheduler: EventSource, options: SimClockOptions = {}) {
     this.#scheduler = scheduler;
     this.#rate = options.rate ?? 1;
     this.#wallOffsetMs = options.wallMs ?? DEFAULT_WALL_MS;
@@ -31,7 +34,7 @@ export class SimClock implements Clock {
   }
 
   monotonicMs(): number {
-    return this.#scheduler.nowMs * this.#rate;
+    return this.#anchorMs + (this.#scheduler.nowMs - this.#anchorWorldMs) * this.#rate;
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
@@ -49,6 +52,14 @@ export class SimClock implements Clock {
   /** Moves the wall clock by this much, in either direction; timers don't notice. */
   jumpWall(differenceMs: number): void {
     this.#wallOffsetMs += differenceMs;
+  }
+
+  /** Runs faster or slower from now on. Timers that are set keep their time. */
+  drift(rate: number): void {
+    assert(rate > 0, `a clock's rate is above 0, found ${rate}`);
+    this.#anchorMs = this.monotonicMs();
+    this.#anchorWorldMs = this.#scheduler.nowMs;
+    this.#rate = rate;
   }
 
   /** The node is dead: none of its timers fires any more. */

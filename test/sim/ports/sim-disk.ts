@@ -9,7 +9,7 @@ import {
   type SyncFile,
 } from '../../../src/ports/disk.js';
 import { PowerLoss } from './power-loss.js';
-import type { Scheduler } from './scheduler.js';
+import type { EventSource } from './scheduler.js';
 import type { SimFile } from './sim-file.js';
 import { SimTree } from './sim-tree.js';
 
@@ -50,7 +50,7 @@ export interface SimDiskOptions {
   /** Decides about latencies, short transfers and failed syncs. Not about crashes: those get their own. */
   readonly prng: Prng;
   /** Gives the asynchronous calls their order; without it they complete in the microtask that follows. */
-  readonly scheduler?: Scheduler;
+  readonly scheduler?: EventSource;
   /** The longest an asynchronous call takes; 2 unless told. */
   readonly longestLatencyMs?: number;
   /** Bytes that the files may take; more is ENOSPC. Unbounded unless told. */
@@ -121,6 +121,11 @@ export class SimDisk implements Disk {
 
   get isOff(): boolean {
     return this.#core.isOff;
+  }
+
+  /** The sizes of all files. */
+  get usedBytes(): number {
+    return this.#core.usedBytes;
   }
 
   /** Ends every use of this disk; what it holds stays to be taken by `crashImage`. */
@@ -398,11 +403,15 @@ class Core {
     return Math.max(0, length - Math.max(0, growth - this.#free()));
   }
 
-  #free(): number {
-    if (this.#disk.capacityBytes === Infinity) return Number.MAX_SAFE_INTEGER;
+  get usedBytes(): number {
     let used = 0;
     for (const path of this.tree.paths()) used += this.tree.file(path, 'stat').size;
-    return Math.max(0, this.#disk.capacityBytes - used);
+    return used;
+  }
+
+  #free(): number {
+    if (this.#disk.capacityBytes === Infinity) return Number.MAX_SAFE_INTEGER;
+    return Math.max(0, this.#disk.capacityBytes - this.usedBytes);
   }
 }
 

@@ -3,7 +3,7 @@ import { CairnError } from '../../../src/base/errors.js';
 import type { Prng } from '../../../src/base/prng.js';
 import type { Executor, JobMap, JobPriority } from '../../../src/ports/executor.js';
 import { PowerLoss } from './power-loss.js';
-import { never, type Scheduler } from './scheduler.js';
+import { never, type EventSource } from './scheduler.js';
 
 /** What a worker runs for each job. */
 export type JobFunctions<Jobs extends JobMap> = {
@@ -11,7 +11,7 @@ export type JobFunctions<Jobs extends JobMap> = {
 };
 
 export interface SimExecutorOptions<Jobs extends JobMap> {
-  readonly scheduler: Scheduler;
+  readonly scheduler: EventSource;
   readonly prng: Prng;
   readonly functions: JobFunctions<Jobs>;
   /** How many background jobs are under way at once, beside one that is urgent; 1 unless told. */

@@ -1,0 +1,214 @@
+import { xxHash32 } from '../../../src/base/hash.js';
+import type { GroupHost } from '../../../src/cluster/group-host.js';
+import type { Message } from '../../../src/raft/message.js';
+import type { Raft } from '../../../src/raft/raft.js';
+import { OperationReader } from '../../../src/replica/command.js';
+import type { Group } from '../../../src/replica/group.js';
+import type { LogEntry } from '../checkers/log-mirror.js';
+import { InvariantViolation } from '../checkers/invariant-violation.js';
+import { RaftInvariants } from '../checkers/raft-invariants.js';
+import type { Reached } from './reached.js';
+
+/** What changes a core. A proposal is not among them: its bytes are written after it, before the core's next call. */
+const CALLS = ['step', 'tick', 'persisted', 'ready', 'transferLeadership'] as const;
+
+/** What was seen of one core last. */
+interface Seen {
+  readonly group: number;
+  readonly name: string;
+  readonly raft: Raft;
+  term: number;
+  leaderTerm: number;
+  commit: number;
+  /** Terms of the log behind `base`. */
+  base: number;
+  readonly terms: number[];
+}
+
+/**
+ * Looks at the Raft cores of running nodes after each call that they get and tells `RaftInvariants` what has changed. Production
+ * code knows nothing of it: methods of the objects are covered by ones that look.
+ */
+export class RaftWatch {
+  readonly #invariants = new RaftInvariants();
+  /** The newest life of each member, running or not. */
+  readonly #cores = new Map<number, Map<string, Raft>>();
+  readonly #reached: Reached;
+  readonly #fail: (error: unknown) => void;
+  readonly #operations = new OperationReader();
+
+  constructor(reached: Reached, fail: (error: unknown) => void) {
+    this.#reached = reached;
+    this.#fail = fail;
+  }
+
+  /** A node has read its disk; nothing has reached it yet. */
+  started(host: GroupHost): void {
+    for (const group of host.groups) this.#check(() => this.#startedGroup(group));
+  }
+
+  /** A violation ends the run; it must not look like an error of the code that is watched. */
+  #check(look: () => void): void {
+    try {
+      look();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #startedGroup(group: Group): void {
+    const { raft } = group;
+    const name = String(raft.id);
+    const { term, vote, commit } = raft.hardState;
+    const base = raft.baseIndex;
+    const entries: LogEntry[] = [];
+    for (let index = base + 1; index <= raft.lastIndex; index++) entries.push(entryAt(raft, index));
+    this.#invariants.recovered(group.groupId, name, {
+      term,
+      votedFor: vote === 0 ? null : String(vote),
+      appliedIndex: raft.appliedIndex,
+      snapshot: { index: base, term: raft.termAt(base) },
+      entries,
+    });
+    if (entries.length > 0) this.#reached.count('logs recovered');
+    if (raft.lastIndex > commit) this.#reached.count('uncommitted tails recovered');
+    this.#coresOf(group.groupId).set(name, raft);
+    const terms = entries.map((entry) => entry.term);
+    const seen: Seen = {
+      group: group.groupId,
+      name,
+      raft,
+      term,
+      leaderTerm: 0,
+      commit: raft.appliedIndex,
+      base,
+      terms,
+    };
+    this.#look(seen);
+    this.#cover(group, seen);
+  }
+
+  #cover(group: Group, seen: Seen): void {
+    const raft = seen.raft as unknown as Record<string, (...parameters: never[]) => unknown>;
+    for (const name of CALLS) {
+      const call = raft[name]!.bind(raft);
+      raft[name] = (...parameters) => {
+        const result = call(...parameters);
+        this.#check(() => {
+          this.#look(seen);
+          if (name === 'ready') this.#heardOf(seen, (result as { messages: readonly Message[] }).messages);
+        });
+        return result;
+      };
+    }
+    const applied = group.applied.bind(group);
+    group.applied = (index, term, revision) => {
+      this.#check(() => this.#applied(seen, index, term, revision));
+      applied(index, term, revision);
+    };
+  }
+
+  #look(seen: Seen): void {
+    const { raft, group, name } = seen;
+    const invariants = this.#invariants;
+    const { term } = raft;
+    if (seen.leaderTerm !== 0 && (raft.role !== 'leader' || seen.leaderTerm !== term)) {
+      invariants.steppedDown(group, name);
+      seen.leaderTerm = 0;
+      this.#reached.count('leaders stepped down');
+    }
+    if (term !== seen.term) invariants.term(group, name, term);
+    seen.term = term;
+    this.#lookAtLog(seen);
+    if (raft.role === 'leader' && seen.leaderTerm === 0) {
+      seen.leaderTerm = term;
+      invariants.becameLeader(group, name, term);
+      this.#reached.count('elections');
+    }
+    if (raft.role === 'leader' && raft.durableIndex > 0) invariants.acknowledged(group, name, raft.durableIndex);
+    if (raft.commitIndex !== seen.commit) {
+      invariants.committed(group, name, raft.commitIndex);
+      if (raft.role === 'leader') this.#isOnQuorum(seen, raft.commitIndex);
+      seen.commit = raft.commitIndex;
+    }
+  }
+
+  #lookAtLog(seen: Seen): void {
+    const { raft, group, name, terms } = seen;
+    const { lastIndex, baseIndex } = raft;
+    if (baseIndex > seen.base) {
+      const term = raft.termAt(baseIndex);
+      this.#invariants.snapshotInstalled(group, name, baseIndex, term);
+      this.#reached.count('logs replaced by a snapshot');
+      if (terms[baseIndex - seen.base - 1] === term) terms.splice(0, baseIndex - seen.base);
+      else terms.length = 0;
+      seen.base = baseIndex;
+    }
+    const { base } = seen;
+    if (lastIndex === base + terms.length && (terms.length === 0 || terms.at(-1) === raft.termAt(lastIndex))) return;
+    let same = Math.min(lastIndex, base + terms.length);
+    // Logs that share an entry are equal up to it, which the invariants check.
+    while (same > base && terms[same - base - 1] !== raft.termAt(same)) same--;
+    if (same < base + terms.length) {
+      this.#invariants.truncated(group, name, same + 1);
+      this.#reached.count('logs truncated');
+      terms.length = same - base;
+    }
+    for (let index = same + 1; index <= lastIndex; index++) {
+      this.#invariants.appended(group, name, entryAt(raft, index));
+      terms.push(raft.termAt(index));
+    }
+  }
+
+  #heardOf({ group, name }: Seen, messages: readonly Message[]): void {
+    for (const message of messages) {
+      if (message.type === 'vote' && !message.pre) this.#invariants.voted(group, name, message.term, name);
+      else if (message.type === 'vote_reply' && message.granted && !message.pre)
+        this.#invariants.voted(group, name, message.term, String(message.to));
+      else if ((message.type === 'append_reply' || message.type === 'heartbeat_reply') && message.index > 0)
+        this.#invariants.acknowledged(group, name, message.index);
+    }
+  }
+
+  #applied({ group, name, raft }: Seen, index: number, term: number, revision: number): void {
+    const { data, kind } = raft.entry(index);
+    const keys: string[] = [];
+    if (kind === 'normal') {
+      const operations = this.#operations.open(data, 0, data.length);
+      while (operations.next()) {
+        const { keyStart, keyLength } = operations;
+        keys.push(Buffer.from(data.buffer, data.byteOffset + keyStart, keyLength).toString('latin1'));
+      }
+    }
+    this.#invariants.applied(group, name, { index, term, revision, hash: hashOf(data), keys });
+  }
+
+  /** What a leader commits is on the disks of a majority, as far as they have told their cores. */
+  #isOnQuorum({ group, name, raft }: Seen, index: number): void {
+    const { members } = raft.configuration;
+    const voters = members.filter(({ id }) => raft.configuration.isVoter(id));
+    const term = raft.termAt(index);
+    const durable = voters.filter(({ id }) => {
+      const core = this.#coresOf(group).get(String(id));
+      if (core === undefined || core.durableIndex < index) return false;
+      return index <= core.baseIndex || core.termAt(index) === term;
+    });
+    if (durable.length * 2 > voters.length) return;
+    const where = `group ${group}, ${name} commits ${index}`;
+    throw new InvariantViolation('Raft rule 1', `${where}: it is durable on ${durable.length} of ${voters.length}`);
+  }
+
+  #coresOf(group: number): Map<string, Raft> {
+    let cores = this.#cores.get(group);
+    if (cores === undefined) this.#cores.set(group, (cores = new Map()));
+    return cores;
+  }
+}
+
+function entryAt(raft: Raft, index: number): LogEntry {
+  return { index, term: raft.termAt(index), hash: hashOf(raft.entry(index).data) };
+}
+
+function hashOf(data: Uint8Array): number {
+  return xxHash32(data, 0, data.length);
+}

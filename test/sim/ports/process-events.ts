@@ -1,0 +1,68 @@
+import type { EventSource, ScheduledEvent } from './scheduler.js';
+
+/**
+ * The events of one process. While it is stopped (SIGSTOP) those that come due are held; when it goes on it meets them at once:
+ * what the sockets and the disk have, and timers, in either order, as an event loop may. What each of them defers to the end of
+ * the turn runs behind all.
+ */
+export class ProcessEvents implements EventSource {
+  readonly #world: EventSource;
+  #isPaused = false;
+  readonly #arrived: (() => void)[] = [];
+  readonly #due: (() => void)[] = [];
+
+  constructor(world: EventSource) {
+    this.#world = world;
+  }
+
+  get nowMs(): number {
+    return this.#world.nowMs;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  schedule(delayMs: number, callback: () => void): ScheduledEvent {
+    let isCancelled = false;
+    const event = this.#world.schedule(delayMs, () => {
+      const run = (): void => {
+        if (!isCancelled) callback();
+      };
+      if (this.#isPaused) this.#due.push(run);
+      else callback();
+    });
+    return {
+      cancel: () => {
+        isCancelled = true;
+        event.cancel();
+      },
+    };
+  }
+
+  defer(callback: () => void): void {
+    this.#world.defer(() => {
+      if (this.#isPaused) this.#due.push(callback);
+      else callback();
+    });
+  }
+
+  /** Something reaches the process from outside, now or when it goes on. */
+  arrive(callback: () => void): void {
+    if (this.#isPaused) this.#arrived.push(callback);
+    else callback();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(timersFirst: boolean): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    const due = this.#due.splice(0);
+    const arrived = this.#arrived.splice(0);
+    // Deferred, so that what they defer in turn comes behind all of them.
+    for (const callback of timersFirst ? [...due, ...arrived] : [...arrived, ...due]) this.#world.defer(callback);
+  }
+}
