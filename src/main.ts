@@ -111,6 +111,13 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
           version: VERSION,
           startedAtMs,
           httpLibrary: library,
+          peers: config.cluster
+            .filter(({ nodeId }) => nodeId !== config.nodeId)
+            .map(({ nodeId }) => ({
+              nodeId,
+              isUp: peers.transport?.isUp(nodeId) ?? false,
+              roundTripMs: peers.transport?.roundTripMs(nodeId) ?? null,
+            })),
         }),
     });
     const map = partitionMap(config.nodeId, node.host);

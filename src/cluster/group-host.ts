@@ -25,6 +25,8 @@ const ENTRIES_PER_CLOCK_READ = 32;
 /** When the engine asks for slower writes, a loop turn's record waits this long: closed-loop writers slow down with it. */
 const SLOW_SEAL_DELAY_MS = 5;
 const DEADLINE_CHECK_MS = 500;
+/** One group's leadership is moved in so many ticks at most: 64 groups settle within 15 s. */
+const TICKS_PER_BALANCE = 5;
 /** A commit index in the log saves the next start from keeping entries in memory until a leader tells it. */
 const ENTRIES_PER_COMMIT_HINT = 256;
 /** More than this read from peers and not yet in the log: appends are dropped, as a slow network would. */
@@ -119,6 +121,9 @@ export class GroupHost {
   /** Proposed here since the cores were last asked for what goes to the log. */
   #proposed = 0;
   #proposedBytes = 0;
+  /** Why the last `append` was not taken by the core; null when it was, or the log had no room. */
+  #proposalRefusal: ProposalRefusal | null = null;
+  #ticks = 0;
   /** In the log, in records that are not durable yet. */
   readonly #writing = new Fifo<Writing>();
   /** From here on those that no record was sealed for. */
@@ -207,6 +212,8 @@ export class GroupHost {
     for (const message of messages) {
       const group = this.#byId.get(message.group);
       if (group === undefined) continue;
+      // Members speak from their own nodes (Raft rule 18).
+      if ((group.raft.configuration.member(message.from)?.nodeId ?? nodeId) !== nodeId) continue;
       if (message.type === 'append' && this.#backlogBytes > MAX_BACKLOG_BYTES) continue;
       this.#states.get(group)!.nodes.set(message.from, nodeId);
       group.raft.step(message);
@@ -242,7 +249,7 @@ export class GroupHost {
   admission(): CairnError | null {
     if (this.#closed) return new CairnError('shutting_down', 'this node is shutting down');
     if (this.#log.admission === 'disk_full') return diskFull('the log');
-    if (this.#backlog.length > 0) return this.refusal();
+    if (this.#backlog.length > 0) return this.#logRefusal();
     if (this.#engine.pressure === 'stop') {
       const reason = this.#engine.pressureReason;
       if (reason === 'disk_full') return diskFull('tables');
@@ -272,6 +279,16 @@ export class GroupHost {
 
   /** Why the last `append` returned -1. */
   refusal(): CairnError {
+    if (this.#proposalRefusal === 'overloaded') {
+      return new CairnError('overloaded', 'more writes wait for a quorum than one partition may have; retry');
+    }
+    if (this.#proposalRefusal !== null) {
+      return new CairnError('not_ready', 'the leadership of the partition is being handed over; retry');
+    }
+    return this.#logRefusal();
+  }
+
+  #logRefusal(): CairnError {
     if (this.#log.refusal === 'disk_full') return diskFull('the log');
     return new CairnError('overloaded', 'more writes wait for the disk than the log can hold; retry');
   }
@@ -282,6 +299,7 @@ export class GroupHost {
    * taken. `done` is called after the entry was applied, never before this returns.
    */
   append(group: Group, revision: Revision, payloadLength: number, keyHash: number, done: EntryDone | null): number {
+    this.#proposalRefusal = null;
     if (!this.#log.wouldTake(this.#proposed + 1, this.#proposedBytes + payloadLength, payloadLength)) return -1;
     const at = this.#slabs.take(payloadLength);
     const { bytes } = this.#slabs;
@@ -289,7 +307,10 @@ export class GroupHost {
       revision,
       new Uint8Array(bytes.buffer, bytes.byteOffset + at, payloadLength),
     );
-    if (typeof entry === 'string') return -1;
+    if (typeof entry === 'string') {
+      this.#proposalRefusal = entry;
+      return -1;
+    }
     this.#proposed++;
     this.#proposedBytes += payloadLength;
     this.#schedule(group);
@@ -411,7 +432,7 @@ export class GroupHost {
     }
     if (started.length === 0) return;
     this.#endTurn();
-    if (this.#backlog.length > 0) throw this.refusal();
+    if (this.#backlog.length > 0) throw this.#logRefusal();
     await Promise.all(started);
   }
 
@@ -696,6 +717,7 @@ export class GroupHost {
       group.raft.applied(meta.index);
     };
     importer.finish(installed, { floor: meta.floor, clockBound: lowest, onInstalled }).then(() => {
+      if (request.entries === null) group.raft.persisted(request.sequence);
       for (const held of state.held.splice(0)) this.#toLog(held);
       state.applies.settleUpTo(meta.index, null);
       this.#schedule(group);
@@ -752,7 +774,26 @@ export class GroupHost {
     });
   }
 
+  /**
+   * Spreads leadership: partition p prefers the node at p modulo their number. One group at a time is handed over, to a voter that has
+   * all of its log, so that nobody notices.
+   */
+  #balance(): void {
+    for (const group of this.groups) {
+      const { raft } = group;
+      if (!group.isServing || raft.configuration.joint || raft.transferee !== NO_MEMBER) continue;
+      const { voters } = raft.configuration;
+      const preferred = voters[group.partition % voters.length]!;
+      const heir = raft.progress.find(({ id }) => id === preferred);
+      if (heir?.caughtUp !== true || heir.match < raft.commitIndex) continue;
+      raft.transferLeadership(preferred);
+      this.#schedule(group);
+      return;
+    }
+  }
+
   #tick(): void {
+    if (++this.#ticks % TICKS_PER_BALANCE === 0 && !this.#closed) this.#balance();
     for (const group of this.groups) {
       // Nobody waits for the heartbeats of an only voter.
       if (this.readsAlone(group)) continue;

@@ -133,6 +133,26 @@ export class Metrics {
     read('cairn_log_bytes', 'Bytes of the write-ahead log on disk', () => log.sizeBytes);
     read('cairn_log_segments', 'Files of the write-ahead log', () => log.segmentCount);
     read('cairn_unapplied_entries', 'Entries that wait for their log write', () => host.unappliedEntries);
+    this.gauge('cairn_groups', 'Raft groups of this node by role', ['role'], () => {
+      const roles = new Map<string, number>();
+      for (const { raft } of host.groups) roles.set(raft.role, (roles.get(raft.role) ?? 0) + 1);
+      return [...roles].map(([role, value]) => ({ labels: { role }, value }));
+    });
+    read(
+      'cairn_groups_without_leader',
+      'Raft groups whose leader this node does not know',
+      () => host.groups.filter((group) => host.leaderOf(group) === null).length,
+    );
+    read('cairn_raft_term_max', 'The highest term of any group', () =>
+      Math.max(...host.groups.map((g) => g.raft.term)),
+    );
+    read(
+      'cairn_raft_lag_entries_max',
+      'Committed entries that are not applied here, in the group with most of them',
+      () => Math.max(...host.groups.map(({ raft }) => raft.commitIndex - raft.appliedIndex)),
+    );
+    count('cairn_snapshots_sent_total', 'Snapshots of groups sent to other nodes', () => host.snapshots.sent);
+    count('cairn_snapshots_received_total', 'Snapshots of groups received', () => host.snapshots.received);
     this.gauge('cairn_writes_refused', '1 while new writes are refused, by reason', ['reason'], () => {
       const refusal = host.admission();
       return refusal === null ? [] : [{ labels: { reason: refusal.code }, value: 1 }];

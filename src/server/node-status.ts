@@ -8,9 +8,10 @@ export interface NodeStatusOptions {
   readonly version: string;
   readonly startedAtMs: number;
   readonly httpLibrary: string;
+  readonly peers?: NodeStatus['peers'];
 }
 
-/** What `GET /api/v1/cluster` shows of a cluster of one. */
+/** What `GET /api/v1/cluster` shows: this node, and the cluster as it knows it. */
 export function nodeStatus(options: NodeStatusOptions): NodeStatus {
   const { engine, host, identity, log, revisionClock } = options.node;
   const stats = engine.stats();
@@ -26,10 +27,12 @@ export function nodeStatus(options: NodeStatusOptions): NodeStatus {
     partitions: host.groups.map((group) => ({
       partition: group.partition,
       leader: host.leaderOf(group) ?? '',
+      replicas: group.raft.configuration.members.map(({ nodeId }) => nodeId),
       term: group.raft.term,
       commitIndex: group.raft.commitIndex,
       appliedIndex: group.appliedIndex,
     })),
+    peers: options.peers ?? [],
     storage: {
       memtableBytes: stats.memtableBytes,
       frozenMemtables: stats.frozenMemtables,

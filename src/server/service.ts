@@ -165,10 +165,20 @@ export interface NodeStatus {
   readonly revision: Revision;
   readonly partitions: readonly {
     readonly partition: number;
+    /** '' when none is known. */
     readonly leader: string;
+    /** Node ids of those that hold the partition. */
+    readonly replicas: readonly string[];
     readonly term: number;
     readonly commitIndex: number;
     readonly appliedIndex: number;
+  }[];
+  /** The other nodes of the cluster. */
+  readonly peers: readonly {
+    readonly nodeId: string;
+    readonly isUp: boolean;
+    /** Null until it was measured. */
+    readonly roundTripMs: number | null;
   }[];
   readonly storage: {
     readonly memtableBytes: number;

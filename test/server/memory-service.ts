@@ -169,10 +169,12 @@ export class MemoryService implements Service {
       partitions: Array.from({ length: PARTITIONS }, (_, partition) => ({
         partition,
         leader: this.nodeId,
+        replicas: [this.nodeId],
         term: 1,
         commitIndex: 0,
         appliedIndex: 0,
       })),
+      peers: [],
       storage: { memtableBytes: 0, frozenMemtables: 0, levels: [], logBytes: 0, blockCacheBytes: 0 },
     };
   }

@@ -20,11 +20,17 @@ export function clusterStatus(status: NodeStatus): object {
         sizeBytes: tableBytes + storage.logBytes,
         storage: { ...storage, tableBytes },
       },
+      ...status.peers.map((peer) => ({
+        id: peer.nodeId,
+        state: peer.isUp ? 'connected' : 'not_reached',
+        partitionsLed: status.partitions.filter(({ leader }) => leader === peer.nodeId).length,
+        ...(peer.roundTripMs === null ? {} : { roundTripMs: peer.roundTripMs }),
+      })),
     ],
-    partitions: status.partitions.map(({ partition, leader, term, commitIndex, appliedIndex }) => ({
+    partitions: status.partitions.map(({ partition, leader, replicas, term, commitIndex, appliedIndex }) => ({
       partition,
-      leader,
-      replicas: [nodeId],
+      leader: leader === '' ? null : leader,
+      replicas,
       term,
       commitIndex,
       appliedIndex,
