@@ -717,7 +717,6 @@ export class GroupHost {
       group.raft.applied(meta.index);
     };
     importer.finish(installed, { floor: meta.floor, clockBound: lowest, onInstalled }).then(() => {
-      if (request.entries === null) group.raft.persisted(request.sequence);
       for (const held of state.held.splice(0)) this.#toLog(held);
       state.applies.settleUpTo(meta.index, null);
       this.#schedule(group);
