@@ -4,7 +4,6 @@ import { Block } from '../../lsm/table/block.js';
 import type { BlockSource } from '../../lsm/table/block-source.js';
 import type { Revision } from '../../lsm/row-key.js';
 import { blockName, type BlockHandle } from '../../lsm/table/format.js';
-import type { TableIndex } from '../../lsm/table/table-index.js';
 import { footerRange, metaRange, parseMeta } from '../../lsm/table/table-meta.js';
 import { readBlock, TableReader } from '../../lsm/table/table-reader.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
@@ -144,7 +143,7 @@ export class TableStore implements BlockSource {
 
   #readAhead(table: Handle, handle: BlockHandle): void {
     const { index, properties, fileNumber } = table.reader.meta;
-    const at = blockAt(index, handle.offset);
+    const at = index.blockAt(handle.offset);
     const step = at === table.expectedAbove ? 1 : at === table.expectedBelow ? -1 : 0;
     table.expectedAbove = at + 1;
     table.expectedBelow = at - 1;
@@ -182,16 +181,4 @@ async function readRange(file: DiskFile, range: BlockHandle): Promise<Uint8Array
   const bytes = new Uint8Array(range.sizeBytes);
   await readExactly(file, bytes, range.offset);
   return bytes;
-}
-
-/** The number of the block at this offset. */
-function blockAt(index: TableIndex, offset: number): number {
-  let low = 0;
-  let high = index.count - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1;
-    if (index.handle(middle).offset <= offset) low = middle;
-    else high = middle - 1;
-  }
-  return low;
 }

@@ -68,7 +68,7 @@ export class TableReader {
     return mayContain(this.meta.filter, rowHash(userKeyHash, readReplicaId(key, keyStart)));
   }
 
-  /** The newest version of the row at or below `revision`. Allocates nothing. */
+  /** The newest version of the row at or below `revision`. Allocates no more than a block's handle. */
   find(key: Uint8Array, keyStart: number, keyLength: number, userKeyHash: number, revision: Revision): FindResult {
     if (!this.mayContainRow(key, keyStart, userKeyHash)) return ABSENT;
     const at = this.meta.index.find(key, keyStart, keyLength, revision);
