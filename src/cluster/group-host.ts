@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { CairnError } from '../base/errors.js';
 import { Fifo } from '../base/fifo.js';
+import { mutated } from '../base/mutations.js';
 import type { Logger } from '../base/logger.js';
 import type { Engine } from '../engine/engine.js';
 import type { Log } from '../engine/log/log.js';
@@ -314,6 +315,7 @@ export class GroupHost {
     this.#proposed++;
     this.#proposedBytes += payloadLength;
     this.#schedule(group);
+    if (mutated('cluster-answer-before-commit')) this.#clock.defer(() => done?.(null, revision));
     group.appended({ group, entry, keyHash, appendedAtMs: this.#turnStartedMs, done, rows: null });
     this.#gave(revision);
     return at;
@@ -353,7 +355,7 @@ export class GroupHost {
    * expiry may be judged. Rejects with `unavailable` without a leader, or when that takes too long.
    */
   linearize(group: Group): Promise<Revision> {
-    if (this.readsAlone(group)) return Promise.resolve(this.now());
+    if (this.readsAlone(group) || mutated('cluster-read-without-round')) return Promise.resolve(this.now());
     const { reads } = this.#states.get(group)!;
     const token = this.#readToken;
     return new Promise((resolve, reject) => {
@@ -529,7 +531,8 @@ export class GroupHost {
       const waiters = state.reads.get(read.token);
       if (waiters === undefined) continue;
       state.reads.delete(read.token);
-      this.#afterApplied(group, read.index, waiters.oldestMs, (error) => waiters.settleAll(error, read.clock));
+      const index = mutated('cluster-read-before-applied') ? 0 : read.index;
+      this.#afterApplied(group, index, waiters.oldestMs, (error) => waiters.settleAll(error, read.clock));
     }
     for (const token of ready.refusedReads) {
       const { reads } = this.#states.get(group)!;
@@ -575,7 +578,7 @@ export class GroupHost {
       this.#install(group, request.snapshot, request);
       return;
     }
-    if (group.isInstalling) {
+    if (group.isInstalling && !mutated('cluster-install-overtaken')) {
       this.#states.get(group)!.held.push(writing);
       return;
     }
@@ -605,7 +608,7 @@ export class GroupHost {
     const { groupId } = group;
     // Before the entries: none in the log is of a later term than the hard state.
     const { hardState } = request;
-    if (hardState !== null && writing.written === 0) {
+    if (hardState !== null && writing.written === 0 && !mutated('cluster-hard-state-unwritten')) {
       const { term, vote, commit } = hardState;
       if (!log.appendHardState(groupId, replicaId, term, vote, commit)) return false;
     }
@@ -631,7 +634,8 @@ export class GroupHost {
     // The commit index of a snapshot that is being installed says nothing of the log that it replaces.
     if (raft.configuration.soleVoter === raft.id || group.isInstalling) return;
     const state = this.#states.get(group)!;
-    const { term, vote, commit } = raft.hardState;
+    const { term, vote } = raft.hardState;
+    const commit = mutated('cluster-commit-hint-ahead') ? raft.lastIndex : raft.commitIndex;
     if (commit < state.commitHint + ENTRIES_PER_COMMIT_HINT) return;
     if (this.#log.appendHardState(group.groupId, group.replicaId, term, vote, commit)) state.commitHint = commit;
   }
@@ -640,7 +644,7 @@ export class GroupHost {
     const bound = this.#revisionClock.boundToAppend(this.#highestRevision);
     if (bound === 0 && !this.#sealNeeded) return;
     this.#sealNeeded = false;
-    if (bound > 0) this.#log.appendClockBound(bound);
+    if (bound > 0 && !mutated('cluster-clock-bound-unwritten')) this.#log.appendClockBound(bound);
     this.#sealedSequence = this.#log.seal();
     if (bound > 0) this.#bounds.push({ sequence: this.#sealedSequence, bound });
     for (let i = this.#writing.length - this.#unsealed; i < this.#writing.length; i++) {
@@ -649,7 +653,7 @@ export class GroupHost {
     this.#unsealed = 0;
     // The log seals by itself too, for example when it gives segments back: then what was written in this turn may be
     // durable already, and nobody calls again. Found by a simulated run in which one write was never answered.
-    if (this.#sealedSequence <= this.#durableSequence) this.#takeDurable();
+    if (this.#sealedSequence <= this.#durableSequence || mutated('cluster-persisted-before-durable')) this.#takeDurable();
   }
 
   // --- From the log.
@@ -663,7 +667,8 @@ export class GroupHost {
     }
     this.#relying.settleUpTo(this.#revisionClock.durableBound, null);
     let head = this.#writing.peek();
-    while (head !== undefined && head.logSequence !== -1 && head.logSequence <= this.#durableSequence) {
+    const durable = mutated('cluster-persisted-before-durable') ? Infinity : this.#durableSequence;
+    while (head !== undefined && head.logSequence !== -1 && head.logSequence <= durable) {
       this.#writing.shift();
       head.group.raft.persisted(head.request.sequence);
       this.#schedule(head.group);

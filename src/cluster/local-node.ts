@@ -1,5 +1,6 @@
 import { CorruptionError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
+import { mutated } from '../base/mutations.js';
 import { Engine } from '../engine/engine.js';
 import type { EngineJobs } from '../engine/jobs/jobs.js';
 import type { EngineOptions } from '../engine/engine-options.js';
@@ -172,7 +173,9 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
         random: (bound) => options.random.uint32() % bound,
         clock: () => openClock.now(),
         durableClock: () => openClock.durableBound,
-        raiseClock: (instant) => openClock.raise(instant),
+        raiseClock: (instant) => {
+          if (!mutated('cluster-clock-not-raised')) openClock.raise(instant);
+        },
         nextRevision: (above) => host!.nextRevisionAbove(partition, above),
         readToken: () => host!.readToken,
       };

@@ -1,4 +1,5 @@
 import { CorruptionError } from '../base/errors.js';
+import { mutated } from '../base/mutations.js';
 import type { Engine } from '../engine/engine.js';
 import type { LogRecoverySink } from '../engine/log/recovery.js';
 import type { Revision } from '../lsm/row-key.js';
@@ -146,6 +147,7 @@ class Recovering {
       const where = `log, group ${this.groupId}`;
       throw new CorruptionError(where, `entry ${this.lastIndex + 1}`, `entry ${entry.index}`);
     }
+    if (this.lastIndex >= entry.index && mutated('cluster-recovery-keeps-replaced')) return;
     while (this.lastIndex >= entry.index) this.#cutLast();
     this.#entries.push(entry);
     this.#keptBytes += entryBytes(entry);
@@ -196,7 +198,8 @@ class Recovering {
   }
 
   #applyCommitted(): void {
-    while (this.appliedIndex < this.lastIndex && (this.appliedIndex < this.#commit || this.isAlone)) {
+    const all = this.isAlone || mutated('cluster-recovery-applies-tail');
+    while (this.appliedIndex < this.lastIndex && (this.appliedIndex < this.#commit || all)) {
       const entry = this.#entries[this.appliedIndex - this.#base.index]!;
       const { index, term, kind, revision, data } = entry;
       if (kind === 'normal') {

@@ -3,6 +3,7 @@ import { equalRanges } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
 import { Fifo } from '../base/fifo.js';
 import { xxHash32 } from '../base/hash.js';
+import { mutated } from '../base/mutations.js';
 import type { Revision } from '../lsm/row-key.js';
 import type { Entry } from '../raft/entry.js';
 import type { Raft } from '../raft/raft.js';
@@ -95,7 +96,8 @@ export class Group {
    * evaluate writes.
    */
   get isServing(): boolean {
-    return this.raft.role === 'leader' && this.appliedTerm === this.raft.term;
+    const isAhead = this.appliedTerm === this.raft.term || mutated('replica-serves-before-own-entry');
+    return this.raft.role === 'leader' && isAhead;
   }
 
   /** No revision at or below it may be given to the group's next entry. */
@@ -113,7 +115,7 @@ export class Group {
   }
 
   appended(pending: PendingEntry): void {
-    if (this.#overlayTerm !== pending.entry.term) this.#dropOverlay(pending.entry.term);
+    if (this.#overlayTerm !== pending.entry.term && !mutated('replica-overlay-kept')) this.#dropOverlay(pending.entry.term);
     this.#pending.push(pending);
   }
 
@@ -132,7 +134,8 @@ export class Group {
       head = this.#pending.peek()
     ) {
       this.#shift();
-      if (head.entry.index === index && head.entry.term === term) head.done?.(null, revision);
+      const isOwn = head.entry.term === term || mutated('replica-replaced-answered');
+      if (head.entry.index === index && isOwn) head.done?.(null, revision);
       else head.done?.(replaced(), 0);
     }
   }
@@ -157,6 +160,7 @@ export class Group {
 
   /** The newest unapplied write of the key, or null. Only a leader that serves may ask. */
   findUnapplied(key: Uint8Array, keyStart: number, keyLength: number, keyHash: number): Entry | null {
+    if (mutated('replica-overlay-ignored')) return null;
     this.#takeRows();
     for (let row = this.#newestRows.get(keyHash) ?? null; row !== null; row = row.older) {
       const { entry } = row.pending;

@@ -2,6 +2,7 @@ import { AssertionFailure } from '../base/assert.js';
 import { copyBytes } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
+import { mutated } from '../base/mutations.js';
 import type { GroupHost } from '../cluster/group-host.js';
 import { partitionOf } from '../cluster/placement.js';
 import { ABSENT, BLOCKED, type Engine } from '../engine/engine.js';
@@ -278,12 +279,12 @@ export class Writer {
     const host = this.#host;
     const bound = host.rely(this.#stateInstant);
     const unapplied = this.#stateUnapplied;
-    if (!host.readsAlone(group)) {
+    if (!host.readsAlone(group) && !mutated('server-refusal-without-round')) {
       const term = group.raft.term;
       const settled = async (): Promise<CairnError | null> => {
         await bound;
         await host.linearize(group);
-        if (unapplied) await host.whenApplied(group);
+        if (unapplied && !mutated('server-refusal-before-commit')) await host.whenApplied(group);
         return group.raft.term === term ? null : host.notServing(group);
       };
       settled().then(answer, (error: unknown) => answer(asCairnError(error)));

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.js';
 import { CairnError } from '../../base/errors.js';
+import { mutated } from '../../base/mutations.js';
 import type { LogWriter } from '../../ports/log-writer.js';
 import {
   alignUp,
@@ -300,12 +301,13 @@ export class Log {
     if (this.#releasing || this.#failure !== null || this.#closing) return 0;
     const first = this.#givenBack;
     let end = first;
-    while (end < this.#segments.length - 1 && !isPinned(this.#segments[end]!, flushedIndexOf)) end++;
+    const isFree = (segment: Segment): boolean => mutated('log-released-early') || !isPinned(segment, flushedIndexOf);
+    while (end < this.#segments.length - 1 && isFree(this.#segments[end]!)) end++;
     if (end === first) return 0;
     const released = this.#segments.slice(first, end);
     const last = released.at(-1)!.number;
     for (const state of this.#hardStates.values()) {
-      if (state.segment > last) continue;
+      if (state.segment > last || mutated('log-hard-state-not-copied')) continue;
       if (!this.appendHardState(state.group, state.replicaId, state.term, state.vote, state.commit)) return 0;
     }
     this.#releasing = true;
