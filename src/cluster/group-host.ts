@@ -10,7 +10,7 @@ import type { Revision } from '../lsm/row-key.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { encodeConfiguration } from '../raft/configuration-codec.js';
 import { NO_MEMBER, type Entry, type MemberId } from '../raft/entry.js';
-import type { Message, SnapshotMessage, SnapshotMeta } from '../raft/message.js';
+import type { AppendMessage, Message, SnapshotMessage, SnapshotMeta } from '../raft/message.js';
 import type { PersistRequest, ProposalRefusal, Ready } from '../raft/ready.js';
 import { applyWrite } from '../replica/apply.js';
 import { entryKindOf } from '../replica/command.js';
@@ -106,7 +106,7 @@ export class GroupHost {
   readonly #revisionClock: RevisionClock;
   readonly #transport: RaftTransport;
   readonly #requestTimeoutMs: number;
-  readonly #slabs = new PayloadSlabs();
+  readonly #slabs: PayloadSlabs;
   readonly #onFatal: (error: Error) => void;
   readonly snapshots: SnapshotStreams;
 
@@ -155,6 +155,7 @@ export class GroupHost {
     this.#revisionClock = options.revisionClock;
     this.#transport = options.transport;
     this.#requestTimeoutMs = options.requestTimeoutMs;
+    this.#slabs = new PayloadSlabs(options.transport === NO_TRANSPORT);
     this.#readToken = options.firstReadToken;
     this.#onFatal = options.onFatal;
     this.snapshots = new SnapshotStreams({
@@ -217,7 +218,7 @@ export class GroupHost {
       if ((group.raft.configuration.member(message.from)?.nodeId ?? nodeId) !== nodeId) continue;
       if (message.type === 'append' && this.#backlogBytes > MAX_BACKLOG_BYTES) continue;
       this.#states.get(group)!.nodes.set(message.from, nodeId);
-      group.raft.step(message);
+      group.raft.step(message.type === 'append' ? ownEntries(message) : message);
       this.#schedule(group);
     }
   }
@@ -653,7 +654,8 @@ export class GroupHost {
     this.#unsealed = 0;
     // The log seals by itself too, for example when it gives segments back: then what was written in this turn may be
     // durable already, and nobody calls again. Found by a simulated run in which one write was never answered.
-    if (this.#sealedSequence <= this.#durableSequence || mutated('cluster-persisted-before-durable')) this.#takeDurable();
+    if (this.#sealedSequence <= this.#durableSequence || mutated('cluster-persisted-before-durable'))
+      this.#takeDurable();
   }
 
   // --- From the log.
@@ -840,6 +842,12 @@ export class GroupHost {
       done?.(new CairnError('deadline_exceeded', message, { extra: { outcome: 'unknown' } }), 0);
     }
   }
+}
+
+/** What is received is a view of a chunk that holds much else, and entries are kept for long. */
+function ownEntries(message: AppendMessage): AppendMessage {
+  if (message.entries.length === 0) return message;
+  return { ...message, entries: message.entries.map((entry) => ({ ...entry, data: entry.data.slice() })) };
 }
 
 /** Entries are short: a loop costs less than the call of `set`. */
