@@ -39,7 +39,7 @@ export const MUTATIONS = {
   'cluster-read-without-round': 'a get is served from what this replica has applied',
   'cluster-read-before-applied': 'a get does not wait until the read index is applied',
   'cluster-install-overtaken': 'what comes behind a snapshot goes to the log while that is being installed',
-  'cluster-clock-not-raised': 'a confirmed ReadIndex round does not bind the follower\'s clock',
+  'cluster-clock-not-raised': "a confirmed ReadIndex round does not bind the follower's clock",
   'cluster-clock-bound-unwritten': 'the bound of the revision clock does not go to the log',
   'cluster-recovery-applies-tail': 'a start applies entries that are not known to be committed',
   'cluster-recovery-keeps-replaced': 'a start takes the first of two entries with one index',

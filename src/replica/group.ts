@@ -115,7 +115,8 @@ export class Group {
   }
 
   appended(pending: PendingEntry): void {
-    if (this.#overlayTerm !== pending.entry.term && !mutated('replica-overlay-kept')) this.#dropOverlay(pending.entry.term);
+    if (this.#overlayTerm !== pending.entry.term && !mutated('replica-overlay-kept'))
+      this.#dropOverlay(pending.entry.term);
     this.#pending.push(pending);
   }
 
