@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { assert } from '../base/assert.js';
 import { WORD_REQUESTS, WORD_STOP } from '../engine/block-reader/shared-slots.js';
 import type { BlockReaderJob, BlockReaderThread } from '../ports/block-reader-thread.js';
+import { SMALL_HEAP } from './worker-heap.js';
 
 /** A block reader's thread in this process; see workers/block-reader.ts. */
 export class NodeBlockReaderThread implements BlockReaderThread {
@@ -19,7 +20,7 @@ export class NodeBlockReaderThread implements BlockReaderThread {
   start(job: BlockReaderJob): void {
     assert(this.#worker === null, 'a block reader is started once');
     this.#words = new Int32Array(job.slots);
-    const worker = new Worker(this.#entry, { workerData: job, name: 'cairn-block-reader' });
+    const worker = new Worker(this.#entry, { workerData: job, name: 'cairn-block-reader', resourceLimits: SMALL_HEAP });
     this.#worker = worker;
     worker.on('message', () => this.onProgress());
     // Its exit follows, and blocks come through `Disk` from then on.

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { assert } from '../base/assert.js';
 import { DiskError } from '../ports/disk.js';
 import type { LogThreadMessage, LogWriter, LogWriterJob } from '../ports/log-writer.js';
+import { SMALL_HEAP } from './worker-heap.js';
 
 /** Words of the control area, as engine/log/shared-area.ts lays it out. */
 const WORD_STOP = 2;
@@ -28,7 +29,7 @@ export class LogThreadWriter implements LogWriter {
   start(job: LogWriterJob): void {
     assert(this.#worker === null, 'a log writer is started once');
     this.#words = new Int32Array(job.control);
-    const worker = new Worker(this.#entry, { workerData: job, name: 'cairn-log' });
+    const worker = new Worker(this.#entry, { workerData: job, name: 'cairn-log', resourceLimits: SMALL_HEAP });
     this.#worker = worker;
     worker.on('message', (message: LogThreadMessage) => this.#receive(message));
     worker.on('error', (error: Error) => this.#fail(error));

@@ -2,6 +2,7 @@ import { Piscina } from 'piscina';
 import { CairnError } from '../base/errors.js';
 import type { Executor, JobMap, JobPriority } from '../ports/executor.js';
 import { failureToError, type JobAnswer } from './job-errors.js';
+import { SMALL_HEAP } from './worker-heap.js';
 
 export interface PiscinaExecutorOptions {
   /** The worker's entry: exports a function for each job. Its `workerData` is PoolWorkerData. */
@@ -20,12 +21,6 @@ export interface PoolWorkerData {
  * starve and writes with them.
  */
 const BACKGROUND_NICENESS = 10;
-
-/**
- * Blocks that LZ4 made are outside of V8's heap and unknown to it; they go when the small objects that hold them are collected. With
- * the default size a worker let hundreds of megabytes of them lie.
- */
-const YOUNG_GENERATION_MIB = 2;
 
 /** Jobs on Piscina pools of worker threads, one pool for each priority, which are kept for the life of the process. */
 export class PiscinaExecutor<Jobs extends JobMap> implements Executor<Jobs> {
@@ -78,6 +73,6 @@ function newPool(workerUrl: URL, threads: number, niceness: number): Piscina {
     // Else a worker waits for its next task outside of its event loop, where the memory of LZ4's blocks is given back: 330 MB were
     // never freed after 8 million writes.
     atomics: 'disabled',
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+    resourceLimits: SMALL_HEAP,
   });
 }
