@@ -28,7 +28,7 @@ export interface RecoveredReplica {
 class Member {
   readonly votes = new Map<number, string>();
   term = 0;
-  /** The highest term in which others heard from it: that term is on its disk. */
+  /** That term is on its disk: it voted in it or acknowledged an entry of it. */
   promisedTerm = 0;
   /** All that it ever told others is durable: the index it acknowledged as matched, lowered by truncations. */
   acknowledgedIndex = 0;
@@ -178,7 +178,8 @@ export class RaftInvariants {
       failer(group, name, '')('Raft rule 1', `acknowledges ${index}, its log ends at ${member.log.lastIndex}`);
     }
     member.acknowledgedIndex = Math.max(member.acknowledgedIndex, index);
-    member.promisedTerm = Math.max(member.promisedTerm, member.term);
+    // An entry's term is on the disk with it; a later term that the answer was given in need not be.
+    member.promisedTerm = Math.max(member.promisedTerm, member.log.termAt(index) ?? 0);
   }
 
   /** The member knows this index as committed. */

@@ -1,7 +1,7 @@
 import { xxHash32 } from '../../../src/base/hash.js';
 import type { GroupHost } from '../../../src/cluster/group-host.js';
-import type { Message } from '../../../src/raft/message.js';
 import type { Raft } from '../../../src/raft/raft.js';
+import type { Ready } from '../../../src/raft/ready.js';
 import { OperationReader } from '../../../src/replica/command.js';
 import type { Group } from '../../../src/replica/group.js';
 import type { LogEntry } from '../checkers/log-mirror.js';
@@ -19,6 +19,8 @@ interface Seen {
   readonly raft: Raft;
   term: number;
   leaderTerm: number;
+  /** Leaders give no revision at or below what was read before they were elected. */
+  lowestRevision: number;
   commit: number;
   /** Terms of the log behind `base`. */
   base: number;
@@ -32,6 +34,8 @@ interface Seen {
 export class RaftWatch {
   readonly #invariants = new RaftInvariants();
   /** The newest life of each member, running or not. */
+  /** By group: the latest instant that a confirmed read was told. */
+  readonly #readClocks = new Map<number, number>();
   readonly #cores = new Map<number, Map<string, Raft>>();
   readonly #reached: Reached;
   readonly #fail: (error: unknown) => void;
@@ -80,6 +84,7 @@ export class RaftWatch {
       raft,
       term,
       leaderTerm: 0,
+      lowestRevision: 0,
       commit: raft.appliedIndex,
       base,
       terms,
@@ -96,7 +101,7 @@ export class RaftWatch {
         const result = call(...parameters);
         this.#check(() => {
           this.#look(seen);
-          if (name === 'ready') this.#heardOf(seen, (result as { messages: readonly Message[] }).messages);
+          if (name === 'ready') this.#heardOf(seen, result as Ready);
         });
         return result;
       };
@@ -119,6 +124,8 @@ export class RaftWatch {
     }
     if (term !== seen.term) invariants.term(group, name, term);
     seen.term = term;
+    if (raft.role !== 'leader') seen.lowestRevision = Infinity;
+    else if (seen.leaderTerm === 0) seen.lowestRevision = this.#readClocks.get(group) ?? 0;
     this.#lookAtLog(seen);
     if (raft.role === 'leader' && seen.leaderTerm === 0) {
       seen.leaderTerm = term;
@@ -156,11 +163,17 @@ export class RaftWatch {
     }
     for (let index = same + 1; index <= lastIndex; index++) {
       this.#invariants.appended(group, name, entryAt(raft, index));
+      const { revision } = raft.entry(index);
+      if (raft.role === 'leader' && revision <= seen.lowestRevision) {
+        const what = `revision ${revision} at ${index}, a read of an earlier term relied on ${seen.lowestRevision}`;
+        throw new InvariantViolation('Raft rule 20', `group ${group}, ${name} appends: ${what}`);
+      }
       terms.push(raft.termAt(index));
     }
   }
 
-  #heardOf({ group, name }: Seen, messages: readonly Message[]): void {
+  #heardOf({ group, name }: Seen, { messages, reads }: Ready): void {
+    for (const { clock } of reads) this.#readClocks.set(group, Math.max(clock, this.#readClocks.get(group) ?? 0));
     for (const message of messages) {
       if (message.type === 'vote' && !message.pre) this.#invariants.voted(group, name, message.term, name);
       else if (message.type === 'vote_reply' && message.granted && !message.pre)

@@ -29,6 +29,9 @@ export interface ScheduledEvent {
 /** What simulated ports need of the world: time, and being called later. */
 export type EventSource = Pick<Scheduler, 'nowMs' | 'schedule' | 'defer'>;
 
+/** So many turns without time going on are a loop that would take all of a processor. */
+const LONGEST_STAND_TURNS = 50_000;
+
 /**
  * Virtual time and the order of everything that happens in a simulated world. Events run one after the other in an order
  * that depends on the seed only. A loop turn is one or a few events that are due, then what they deferred.
@@ -45,6 +48,7 @@ export class Scheduler {
   #scheduled = 0;
   #ran = 0;
   #running = false;
+  #standing = 0;
   #failure: { readonly error: unknown } | undefined;
   /** Takes in the time and place of every event that runs: equal between two runs of one seed. */
   readonly trace = new TraceHash();
@@ -150,7 +154,13 @@ export class Scheduler {
     const deferred = this.#deferred;
     if (deferred.length === 0 && (first === undefined || first.dueMs > endMs)) return false;
     // Deferred calls keep the loop from sleeping: time advances only in a turn that starts with none.
-    if (deferred.length === 0) this.#nowMs = Math.max(this.#nowMs, first!.dueMs);
+    if (deferred.length === 0) {
+      if (first!.dueMs > this.#nowMs) this.#standing = 0;
+      this.#nowMs = Math.max(this.#nowMs, first!.dueMs);
+    }
+    if (++this.#standing > LONGEST_STAND_TURNS) {
+      throw new Error(`spins: ${LONGEST_STAND_TURNS} turns at ${this.#nowMs} ms, and time does not go on`);
+    }
     for (let events = this.#prng.between(1, 3); events > 0; events--) {
       const next = this.#peek();
       if (next === undefined || next.dueMs > this.#nowMs) break;
