@@ -71,7 +71,7 @@ export class BulkStreams {
     const source: BulkSource = {
       next: async () => {
         while (arrived.length === 0 && failure === null) await new Promise<void>((resolve) => (wake = resolve));
-        if (arrived.length === 0 && failure !== null) throw failure as Error;
+        if (arrived.length === 0 && failure !== null) throw failure;
         return arrived.shift() ?? null;
       },
       finish: (bytes) => {

@@ -13,6 +13,11 @@ export interface PlannedFault {
 }
 
 const SHORT_MS = 50;
+/** Some within an election's time, most longer. */
+const SCALES_MS = [SHORT_MS, 500, 3000, 10_000];
+/** When faults come so often, long ones would leave nobody to talk to. */
+const OFTEN_MS = 200;
+const SCALES_OF_MANY_MS = [SHORT_MS, 200, 1000];
 
 /** What goes wrong in the first `durationMs` of a run, in order of time. Everything is undone by then. */
 export function drawFaultPlan(prng: Prng, { faults, faultEveryMs }: Swarm, durationMs: number): PlannedFault[] {
@@ -24,8 +29,7 @@ export function drawFaultPlan(prng: Prng, { faults, faultEveryMs }: Swarm, durat
     atMs += -Math.log(1 - prng.unit()) * faultEveryMs;
     const longestMs = durationMs - atMs;
     if (longestMs <= SHORT_MS) return plan;
-    // Some within an election's time, most longer.
-    const scaleMs = prng.pick([SHORT_MS, 500, 3000, 10_000]);
+    const scaleMs = prng.pick(faultEveryMs < OFTEN_MS ? SCALES_OF_MANY_MS : SCALES_MS);
     const lastsMs = Math.min(longestMs, prng.unit() * scaleMs);
     plan.push({ number, atMs, fault: prng.pick(kinds), durationMs: lastsMs, dice: prng.uint32() });
   }

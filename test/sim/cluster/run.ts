@@ -5,6 +5,7 @@ import { ClientHistory } from './client-history.js';
 import { drawFaultPlan, type PlannedFault } from './fault-plan.js';
 import { inflict, POSSIBLE_FAULTS } from './faults.js';
 import { Reached } from './reached.js';
+import { areLevel, checkSameState } from './same-state.js';
 import { SimCluster } from './sim-cluster.js';
 import { drawSwarm, type Swarm } from './swarm.js';
 import { Workload } from './workload.js';
@@ -113,6 +114,10 @@ async function live(
   const final = await scheduler.run(workload.readAll(cluster.client(), 20), STUCK_MS);
   if (final === undefined) throw new Error('liveness: not every key could be read after everything was healed');
   checkHistory(history, final);
+  const isLevel = await scheduler.runUntil(() => areLevel(cluster), HEAL_MS);
+  if (!isLevel)
+    throw new Error(`liveness: not every replica has applied everything ${HEAL_MS} ms after the last write`);
+  await scheduler.run(checkSameState(cluster, workload.keys), STUCK_MS);
 }
 
 function shortened(

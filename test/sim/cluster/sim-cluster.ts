@@ -81,6 +81,10 @@ export class SimCluster {
     });
   }
 
+  get groups(): number {
+    return this.#swarm.groups;
+  }
+
   get names(): string[] {
     return this.hosts.map(({ name }) => name);
   }
