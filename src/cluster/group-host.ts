@@ -70,6 +70,8 @@ interface Writing {
   readonly request: PersistRequest;
   /** Kept, because the group's log may be cut before they are written. */
   readonly entries: readonly Entry[];
+  /** The core's commit index when it handed this out: with these entries the log holds all that is committed up to there. */
+  readonly commit: number;
   written: number;
   /** Set when it goes to the log: while that has no room, a snapshot may take the replica's place. */
   replicaId: number;
@@ -573,7 +575,8 @@ export class GroupHost {
         entries.push(group.raft.entry(index));
     }
     if (request.clockBound > this.#highestRevision) this.#highestRevision = request.clockBound;
-    const writing: Writing = { group, request, entries, written: 0, replicaId: 0, logSequence: -1 };
+    const commit = group.raft.commitIndex;
+    const writing: Writing = { group, request, entries, commit, written: 0, replicaId: 0, logSequence: -1 };
     if (request.snapshot !== null) {
       // Then through the log too, although the manifest's edit has the hard state: what was handed out before may not be durable
       // yet, and writes are reported in order. Found by the simulator (seed 74).
@@ -612,7 +615,10 @@ export class GroupHost {
     // Before the entries: none in the log is of a later term than the hard state.
     const { hardState } = request;
     if (hardState !== null && writing.written === 0 && !mutated('cluster-hard-state-unwritten')) {
-      const { term, vote, commit } = hardState;
+      const { term, vote } = hardState;
+      // A start applies what a commit index covers as soon as it reads it, and in the place of the entries that follow here the log may
+      // hold replaced ones. Found by the simulator (seed 225).
+      const commit = Math.min(hardState.commit, (entries[0]?.index ?? Infinity) - 1);
       if (!log.appendHardState(groupId, replicaId, term, vote, commit)) return false;
     }
     for (; writing.written < entries.length; writing.written++) {
@@ -623,7 +629,7 @@ export class GroupHost {
       if (at < 0) return false;
       copyInto(log.bytes, at, data);
     }
-    this.#hintCommit(group);
+    this.#hintCommit(writing);
     this.#writing.push(writing);
     this.#unsealed++;
     this.#sealNeeded = true;
@@ -632,15 +638,15 @@ export class GroupHost {
   }
 
   /** Rides along with what is written anyway. The only voter's log needs none: all of it is committed. */
-  #hintCommit(group: Group): void {
+  #hintCommit({ group, replicaId, commit: known }: Writing): void {
     const { raft } = group;
     // The commit index of a snapshot that is being installed says nothing of the log that it replaces.
     if (raft.configuration.soleVoter === raft.id || group.isInstalling) return;
     const state = this.#states.get(group)!;
     const { term, vote } = raft.hardState;
-    const commit = mutated('cluster-commit-hint-ahead') ? raft.lastIndex : raft.commitIndex;
+    const commit = mutated('cluster-commit-hint-ahead') ? raft.lastIndex : known;
     if (commit < state.commitHint + ENTRIES_PER_COMMIT_HINT) return;
-    if (this.#log.appendHardState(group.groupId, group.replicaId, term, vote, commit)) state.commitHint = commit;
+    if (this.#log.appendHardState(group.groupId, replicaId, term, vote, commit)) state.commitHint = commit;
   }
 
   #seal(): void {
