@@ -35,6 +35,8 @@ export const MUTATIONS = {
   'cluster-answer-before-commit': 'a write is answered when the leader has appended it',
   'cluster-persisted-before-durable': 'the core is told that a write is durable when the log has it in memory',
   'cluster-hard-state-unwritten': 'term and vote do not go to the log',
+  'cluster-commit-before-entries': 'the hard state says that entries are committed which stand behind it',
+  'cluster-full-log-spins': 'a turn that finds no room in the log asks for the next turn',
   'cluster-commit-hint-ahead': 'the commit index in the log is the end of the log',
   'cluster-read-without-round': 'a get is served from what this replica has applied',
   'cluster-read-before-applied': 'a get does not wait until the read index is applied',

@@ -618,7 +618,8 @@ export class GroupHost {
       const { term, vote } = hardState;
       // A start applies what a commit index covers as soon as it reads it, and in the place of the entries that follow here the log may
       // hold replaced ones. Found by the simulator (seed 225).
-      const commit = Math.min(hardState.commit, (entries[0]?.index ?? Infinity) - 1);
+      const inLog = mutated('cluster-commit-before-entries') ? Infinity : (entries[0]?.index ?? Infinity) - 1;
+      const commit = Math.min(hardState.commit, inLog);
       if (!log.appendHardState(groupId, replicaId, term, vote, commit)) return false;
     }
     for (; writing.written < entries.length; writing.written++) {
@@ -685,6 +686,7 @@ export class GroupHost {
       head = this.#writing.peek();
     }
     this.#log.release(this.#durableSequence);
+    if (mutated('cluster-full-log-spins') && this.#backlog.length > 0) this.admissionChanged();
     // At once: what is committed now was waiting for the disk, and acknowledgements may leave.
     this.#collect();
     this.#transport.flush();
