@@ -24,7 +24,7 @@ const INFLICT: Partial<Record<Fault, Inflict>> = {
     const { machine } = prng.chance(0.5) && leader !== undefined ? leader : prng.pick([...cluster.hosts]);
     if (machine.events.isPaused) return null;
     machine.events.pause();
-    return () => machine.events.resume(prng.chance(0.5));
+    return () => machine.events.resume(prng.chance(0.5), prng.chance(0.5) ? prng : undefined);
   },
   split: (cluster, prng) => {
     const names = shuffled(prng, cluster.names);

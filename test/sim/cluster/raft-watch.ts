@@ -41,9 +41,12 @@ export class RaftWatch {
   readonly #fail: (error: unknown) => void;
   readonly #operations = new OperationReader();
 
-  constructor(reached: Reached, fail: (error: unknown) => void) {
+  readonly #onElected: (nodeId: string) => void;
+
+  constructor(reached: Reached, fail: (error: unknown) => void, onElected: (nodeId: string) => void) {
     this.#reached = reached;
     this.#fail = fail;
+    this.#onElected = onElected;
   }
 
   /** A node has read its disk; nothing has reached it yet. */
@@ -131,6 +134,8 @@ export class RaftWatch {
       seen.leaderTerm = term;
       invariants.becameLeader(group, name, term);
       this.#reached.count('elections');
+      const nodeId = raft.configuration.member(raft.id)?.nodeId;
+      if (nodeId !== undefined) this.#onElected(nodeId);
     }
     if (raft.role === 'leader' && raft.durableIndex > 0) invariants.acknowledged(group, name, raft.durableIndex);
     if (raft.commitIndex !== seen.commit) {

@@ -16,6 +16,10 @@ const HEAL_MS = 5_000;
 export const FAULTS_MS = 8_000;
 /** A run's calls; many more would take long to check. */
 const CALLS = 1_500;
+/** A new leader is asked at once, before and after it may answer. */
+const PROBES = 4;
+const PROBE_WITHIN_MS = 12;
+const PROBE_CLIENT = 1000;
 /** No event of a run takes longer than this in virtual time; a run that waits longer is stuck. */
 const STUCK_MS = 60_000;
 
@@ -101,6 +105,12 @@ async function live(
       workload.run(number, cluster.client(), Math.ceil(CALLS / clients)),
     ),
   ]);
+  cluster.onElected = (node) => {
+    for (let i = 0; i < PROBES; i++) {
+      const client = cluster.client(node);
+      scheduler.schedule(PROBE_WITHIN_MS * ((i + 1) / PROBES), () => void workload.once(PROBE_CLIENT + i, client));
+    }
+  };
   await scheduler.run(inflict(cluster, scheduler, plan, reached), STUCK_MS);
   await scheduler.runFor(Math.max(0, untilMs - scheduler.nowMs));
   cluster.healAll();

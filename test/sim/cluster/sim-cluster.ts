@@ -68,13 +68,19 @@ export class SimCluster {
   readonly #swarm: Swarm;
   readonly #reached: Reached;
   readonly #watch: RaftWatch;
+  /** Called in the middle of what makes the node the leader of a group. */
+  onElected: (node: string) => void = () => {};
 
   constructor({ scheduler, prng, swarm, reached }: SimClusterOptions) {
     this.#scheduler = scheduler;
     this.#prng = prng;
     this.#swarm = swarm;
     this.#reached = reached;
-    this.#watch = new RaftWatch(reached, (error) => scheduler.fail(error));
+    this.#watch = new RaftWatch(
+      reached,
+      (error) => scheduler.fail(error),
+      (node) => this.onElected(node),
+    );
     this.network = new MessageNetwork(scheduler, prng);
     this.hosts = Array.from({ length: swarm.nodes }, (_, i) => {
       return new Host(`n${i + 1}`, SimMachine.inWorld(scheduler, prng.fork()));
@@ -223,8 +229,9 @@ export class SimCluster {
     return this.hosts.find(({ running }) => running?.node.host.groups[partition]!.isServing === true);
   }
 
-  client(): ClusterClient {
-    return new SimClient(this, this.#scheduler, this.#prng.fork());
+  /** Asks the given node first, any node unless told. */
+  client(node: string | null = null): ClusterClient {
+    return new SimClient(this, this.#scheduler, this.#prng.fork(), node);
   }
 
   /** Ends what outlasts its own end: links, disks that were full or broken, slow logs, pauses. */
@@ -252,7 +259,10 @@ class SimClient implements ClusterClient {
   readonly #scheduler: Scheduler;
   readonly #prng: Prng;
 
-  constructor(cluster: SimCluster, scheduler: Scheduler, prng: Prng) {
+  readonly #node: string | null;
+
+  constructor(cluster: SimCluster, scheduler: Scheduler, prng: Prng, node: string | null) {
+    this.#node = node;
     this.#cluster = cluster;
     this.#scheduler = scheduler;
     this.#prng = prng;
@@ -351,7 +361,9 @@ class SimClient implements ClusterClient {
   }
 
   #anyNode(): Running | null {
-    return this.#prng.pick([...this.#cluster.hosts]).running;
+    const { hosts } = this.#cluster;
+    if (this.#node !== null) return hosts.find(({ name }) => name === this.#node)?.running ?? null;
+    return this.#prng.pick([...hosts]).running;
   }
 
   #refused(): Promise<Outcome> {

@@ -72,6 +72,11 @@ export class Workload {
     }
   }
 
+  /** One more call, of any kind. */
+  async once(number: number, client: ClusterClient): Promise<void> {
+    if (!this.#isStopped) await this.#step(number, client, this.#options.prng.pick(this.#calls));
+  }
+
   /** Writes every key until all are written or the time is over. */
   async writeAll(client: ClusterClient, untilMs: number): Promise<boolean> {
     for (const key of this.#keys) {

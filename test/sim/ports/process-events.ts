@@ -1,3 +1,4 @@
+import type { Prng } from '../../../src/base/prng.js';
 import type { EventSource, ScheduledEvent } from './scheduler.js';
 
 /**
@@ -57,11 +58,15 @@ export class ProcessEvents implements EventSource {
     this.#isPaused = true;
   }
 
-  resume(timersFirst: boolean): void {
+  /** `prng`: each thing that has come is on a socket of its own, so that they are read in any order; without it in the one in which they came. */
+  resume(timersFirst: boolean, prng?: Prng): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     const due = this.#due.splice(0);
-    const arrived = this.#arrived.splice(0);
+    const left = this.#arrived.splice(0);
+    const shuffle = (): (() => void)[] =>
+      Array.from({ length: left.length }, () => left.splice(prng!.below(left.length), 1)[0]!);
+    const arrived = prng === undefined ? left : shuffle();
     // Deferred, so that what they defer in turn comes behind all of them.
     for (const callback of timersFirst ? [...due, ...arrived] : [...arrived, ...due]) this.#world.defer(callback);
   }
