@@ -234,6 +234,20 @@ export class RaftInvariants {
     member.commitIndex = Math.max(member.commitIndex, index);
   }
 
+  /**
+   * A member's log on disk gets this commit index behind entries of these terms, by index. Those that it has not are in tables, or
+   * come later.
+   */
+  commitWritten(group: number, from: number, commit: number, terms: ReadonlyMap<number, number>): void {
+    const { committed } = this.#group(group);
+    for (let index = from + 1; index <= commit; index++) {
+      const term = terms.get(index);
+      if (term === undefined || term === committed.termAt(index)) continue;
+      const what = `${index} of term ${term} stands in a log as committed, committed is term ${committed.termAt(index)}`;
+      throw new InvariantViolation('state machine safety', `group ${group}: ${what}`);
+    }
+  }
+
   /** The highest index that any member of the group committed. */
   committedIndex(group: number): number {
     return this.#group(group).committed.lastIndex;

@@ -98,8 +98,14 @@ const INFLICT: Partial<Record<Fault, Inflict>> = {
   },
 };
 
+/** Whose process or power fails. */
+function victim({ hosts, lastReplaced }: SimCluster, prng: Prng): Host {
+  const any = prng.pick([...hosts]);
+  return prng.chance(0.5) ? (lastReplaced ?? any) : any;
+}
+
 function stop(cluster: SimCluster, prng: Prng, end: 'exit' | 'power-loss'): (() => Promise<void>) | null {
-  const host = prng.pick([...cluster.hosts]);
+  const host = victim(cluster, prng);
   if (host.isDown) return null;
   cluster.kill(host, end);
   return () => restart(cluster, host);
@@ -107,7 +113,7 @@ function stop(cluster: SimCluster, prng: Prng, end: 'exit' | 'power-loss'): (() 
 
 /** The power fails in the middle of one of the next operations of the disk: writes are torn, syncs half done. */
 function failInAWrite(cluster: SimCluster, prng: Prng): (() => Promise<void>) | null {
-  const host = prng.pick([...cluster.hosts]);
+  const host = victim(cluster, prng);
   if (host.isDown) return null;
   const { machine } = host;
   let left = prng.between(1, 20);

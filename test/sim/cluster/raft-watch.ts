@@ -1,5 +1,6 @@
 import { xxHash32 } from '../../../src/base/hash.js';
 import type { GroupHost } from '../../../src/cluster/group-host.js';
+import type { Log } from '../../../src/engine/log/log.js';
 import type { Raft } from '../../../src/raft/raft.js';
 import type { Ready } from '../../../src/raft/ready.js';
 import { OperationReader } from '../../../src/replica/command.js';
@@ -11,6 +12,10 @@ import type { Reached } from './reached.js';
 
 /** What changes a core. A proposal is not among them: its bytes are written after it, before the core's next call. */
 const CALLS = ['step', 'tick', 'persisted', 'ready', 'transferLeadership'] as const;
+
+export type News = 'elected' | 'log replaced';
+/** Called in the middle of what it is about. */
+type OnNews = (news: News, nodeId: string) => void;
 
 /** What was seen of one core last. */
 interface Seen {
@@ -41,17 +46,45 @@ export class RaftWatch {
   readonly #fail: (error: unknown) => void;
   readonly #operations = new OperationReader();
 
-  readonly #onElected: (nodeId: string) => void;
+  readonly #onNews: OnNews;
 
-  constructor(reached: Reached, fail: (error: unknown) => void, onElected: (nodeId: string) => void) {
+  constructor(reached: Reached, fail: (error: unknown) => void, onNews: OnNews) {
     this.#reached = reached;
     this.#fail = fail;
-    this.#onElected = onElected;
+    this.#onNews = onNews;
   }
 
   /** A node has read its disk; nothing has reached it yet. */
-  started(host: GroupHost): void {
+  started(host: GroupHost, log: Log): void {
     for (const group of host.groups) this.#check(() => this.#startedGroup(group));
+    this.#coverLog(host, log);
+  }
+
+  /** A start believes a commit index in the log of all that stands before it: so that must be what is committed. */
+  #coverLog({ groups }: GroupHost, log: Log): void {
+    const written = new Map<number, Map<number, number>>();
+    for (const { replicaId, raft } of groups) {
+      const terms = new Map<number, number>();
+      for (let index = raft.baseIndex + 1; index <= raft.lastIndex; index++) terms.set(index, raft.termAt(index));
+      written.set(replicaId, terms);
+    }
+    const reserveEntry = log.reserveEntry.bind(log);
+    log.reserveEntry = (group, replicaId, term, index, ...rest) => {
+      const at = reserveEntry(group, replicaId, term, index, ...rest);
+      if (at < 0) return at;
+      let terms = written.get(replicaId);
+      if (terms === undefined) written.set(replicaId, (terms = new Map()));
+      terms.set(index, term);
+      return at;
+    };
+    const checked = new Map<number, number>();
+    const appendHardState = log.appendHardState.bind(log);
+    log.appendHardState = (group, replicaId, term, vote, commit) => {
+      const from = checked.get(replicaId) ?? 0;
+      this.#check(() => this.#invariants.commitWritten(group, from, commit, written.get(replicaId) ?? new Map()));
+      checked.set(replicaId, Math.max(from, commit));
+      return appendHardState(group, replicaId, term, vote, commit);
+    };
   }
 
   /** A violation ends the run; it must not look like an error of the code that is watched. */
@@ -134,8 +167,7 @@ export class RaftWatch {
       seen.leaderTerm = term;
       invariants.becameLeader(group, name, term);
       this.#reached.count('elections');
-      const nodeId = raft.configuration.member(raft.id)?.nodeId;
-      if (nodeId !== undefined) this.#onElected(nodeId);
+      this.#tell('elected', raft);
     }
     if (raft.role === 'leader' && raft.durableIndex > 0) invariants.acknowledged(group, name, raft.durableIndex);
     if (raft.commitIndex !== seen.commit) {
@@ -152,6 +184,7 @@ export class RaftWatch {
       const term = raft.termAt(baseIndex);
       this.#invariants.snapshotInstalled(group, name, baseIndex, term);
       this.#reached.count('logs replaced by a snapshot');
+      this.#tell('log replaced', raft);
       if (terms[baseIndex - seen.base - 1] === term) terms.splice(0, baseIndex - seen.base);
       else terms.length = 0;
       seen.base = baseIndex;
@@ -164,6 +197,7 @@ export class RaftWatch {
     if (same < base + terms.length) {
       this.#invariants.truncated(group, name, same + 1);
       this.#reached.count('logs truncated');
+      this.#tell('log replaced', raft);
       terms.length = same - base;
     }
     for (let index = same + 1; index <= lastIndex; index++) {
@@ -175,6 +209,11 @@ export class RaftWatch {
       }
       terms.push(raft.termAt(index));
     }
+  }
+
+  #tell(news: News, raft: Raft): void {
+    const nodeId = raft.configuration.member(raft.id)?.nodeId;
+    if (nodeId !== undefined) this.#onNews(news, nodeId);
   }
 
   #heardOf({ group, name }: Seen, { messages, reads }: Ready): void {

@@ -68,6 +68,7 @@ export class SimCluster {
   readonly #swarm: Swarm;
   readonly #reached: Reached;
   readonly #watch: RaftWatch;
+  #lastReplaced: string | null = null;
   /** Called in the middle of what makes the node the leader of a group. */
   onElected: (node: string) => void = () => {};
 
@@ -79,12 +80,20 @@ export class SimCluster {
     this.#watch = new RaftWatch(
       reached,
       (error) => scheduler.fail(error),
-      (node) => this.onElected(node),
+      (news, node) => {
+        if (news === 'elected') this.onElected(node);
+        else this.#lastReplaced = node;
+      },
     );
     this.network = new MessageNetwork(scheduler, prng);
     this.hosts = Array.from({ length: swarm.nodes }, (_, i) => {
       return new Host(`n${i + 1}`, SimMachine.inWorld(scheduler, prng.fork()));
     });
+  }
+
+  /** The node that last replaced a part of a log or all of it: what its disk holds is worth a look. */
+  get lastReplaced(): Host | undefined {
+    return this.hosts.find(({ name }) => name === this.#lastReplaced);
   }
 
   get groups(): number {
@@ -152,7 +161,7 @@ export class SimCluster {
     });
     if (host.machine !== machine) return;
     host.isStarting = false;
-    this.#watch.started(node.host);
+    this.#watch.started(node.host, node.log);
     this.#reached.count('starts');
     if (node.log.recovered.tornBytes > 0) this.#reached.count('torn tails');
     const status = { dataDir: '/data', version: '0', startedAtMs: 0, httpLibrary: '' };

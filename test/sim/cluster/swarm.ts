@@ -63,6 +63,8 @@ export interface WorkloadShape {
   /** The share of calls that go to one key. */
   readonly hotShare: number;
   readonly longestPauseMs: number;
+  /** Whether there are times in which nobody writes. */
+  readonly lulls: boolean;
   readonly longestBatch: number;
   readonly longestValueBytes: number;
 }
@@ -115,5 +117,6 @@ function drawWorkload(prng: Prng): WorkloadShape {
     longestPauseMs: prng.pick([0, 10, 60]),
     longestBatch: prng.pick([1, 4, 12]),
     longestValueBytes: prng.pick([0, 100, 3000]),
+    lulls: prng.chance(0.3),
   };
 }

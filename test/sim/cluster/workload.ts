@@ -23,6 +23,9 @@ const LONGEST_BACK_OFF_MS = 40;
 /** Clients without pauses make so many calls in a row at most, as fast as they are answered. */
 const LONGEST_BURST = 60;
 
+const LULL_EVERY_MS = 2500;
+const LULL_MS = 1200;
+
 /** Revisions that may be named again are remembered up to this many. */
 const REMEMBERED_REVISIONS = 50;
 
@@ -60,7 +63,8 @@ export class Workload {
     let startedMs = this.#options.nowMs();
     for (let i = 0, inBurst = 0; i < calls && !this.#isStopped; i++) {
       const failed = this.#failures;
-      await this.#step(number, client, prng.pick(this.#calls));
+      const isLull = shape.lulls && this.#options.nowMs() % LULL_EVERY_MS < LULL_MS;
+      await this.#step(number, client, isLull ? 'get' : prng.pick(this.#calls));
       if (this.#failures > failed) await sleep(prng.unit() * LONGEST_BACK_OFF_MS);
       else if (shape.longestPauseMs > 0) await sleep(prng.unit() * shape.longestPauseMs);
       if (++inBurst < burst) continue;
