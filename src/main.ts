@@ -13,6 +13,7 @@ import { PeerTransport } from './cluster/peers/transport.js';
 import { readIdentity } from './cluster/node-identity.js';
 import { validateJson } from './codec/json-scan.js';
 import type { Config } from './config.js';
+import { NO_MEMBER } from './raft/entry.js';
 import { makeDirectoryDurablySync } from './engine/file-io.js';
 import type { EngineJobs } from './engine/jobs/jobs.js';
 import { NodeBlockReaderThread } from './platform/block-reader-thread.js';
@@ -249,7 +250,8 @@ function partitionMap(nodeId: string, host: GroupHost): PartitionMap {
     leaderOf: (partition) => {
       const group = host.groups[partition]!;
       const leader = host.leaderOf(group);
-      if (leader === null || (leader === nodeId && !group.isServing)) return null;
+      const cannotWrite = !group.isServing || group.raft.transferee !== NO_MEMBER;
+      if (leader === null || (leader === nodeId && cannotWrite)) return null;
       return { nodeId: leader, isLocal: leader === nodeId };
     },
     localCanRead: (partition) => host.readsAlone(host.groups[partition]!),

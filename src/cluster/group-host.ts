@@ -28,6 +28,8 @@ const SLOW_SEAL_DELAY_MS = 5;
 const DEADLINE_CHECK_MS = 500;
 /** One group's leadership is moved in so many ticks at most: 64 groups settle within 15 s. */
 const TICKS_PER_BALANCE = 5;
+/** A node that was offered a group and did not take it is left alone for so long: 30 s. */
+const TICKS_PER_REFUSAL = 600;
 /** A commit index in the log saves the next start from keeping entries in memory until a leader tells it. */
 const ENTRIES_PER_COMMIT_HINT = 256;
 /** More than this read from peers and not yet in the log: appends are dropped, as a slow network would. */
@@ -143,6 +145,10 @@ export class GroupHost {
   #lastTickMs = 0;
   #closed = false;
   #stopped = false;
+  #isLeaving = false;
+  /** The last hand-over for the sake of balance, and the nodes that did not take one, with the tick until which they are left alone. */
+  #offered: { readonly group: Group; readonly nodeId: string; readonly term: number } | null = null;
+  readonly #unwilling = new Map<string, number>();
   readonly #turn = (): void => this.#endTurn();
   readonly #drain = (): void => {
     this.#draining = false;
@@ -220,7 +226,9 @@ export class GroupHost {
       if (group === undefined) continue;
       // Members speak from their own nodes (Raft rule 18).
       if ((group.raft.configuration.member(message.from)?.nodeId ?? nodeId) !== nodeId) continue;
-      if (message.type === 'append' && this.#backlogBytes > MAX_BACKLOG_BYTES) continue;
+      if (message.type === 'append' && this.#isBehind) continue;
+      // Asked to lead: not by a node that leaves, or that could not write.
+      if (message.type === 'timeout_now' && (this.#isLeaving || this.#log.admission === 'disk_full')) continue;
       this.#states.get(group)!.nodes.set(message.from, nodeId);
       group.raft.step(message.type === 'append' ? ownEntries(message) : message);
       this.#schedule(group);
@@ -445,23 +453,34 @@ export class GroupHost {
 
   /** Hands every group that this node leads to the member that is closest behind, and waits for that, at most so long. */
   async handOver(timeoutMs: number): Promise<void> {
+    this.#isLeaving = true;
     const until = this.#clock.monotonicMs() + timeoutMs;
     for (;;) {
-      let led = 0;
-      for (const group of this.groups) {
-        if (group.raft.role !== 'leader') continue;
-        const heirs = group.raft.progress.filter(
-          ({ id, caughtUp }) => caughtUp && group.raft.configuration.isVoter(id),
-        );
-        if (heirs.length === 0) continue;
-        led++;
-        const heir = heirs.reduce((best, other) => (other.match > best.match ? other : best));
-        group.raft.transferLeadership(heir.id);
-        this.#schedule(group);
-      }
+      const led = this.#offerLeadership();
       if (led === 0 || this.#clock.monotonicMs() >= until) return;
       await new Promise<void>((resolve) => void this.#clock.setTimer(20, resolve));
     }
+  }
+
+  /** Starts to hand over every group that somebody else can lead; how many these are. */
+  #offerLeadership(): number {
+    let led = 0;
+    for (const group of this.groups) {
+      const { raft } = group;
+      if (raft.role !== 'leader') continue;
+      const heirs = raft.progress.filter(({ id, caughtUp }) => caughtUp && raft.configuration.isVoter(id));
+      if (heirs.length === 0) continue;
+      led++;
+      const heir = heirs.reduce((best, other) => (other.match > best.match ? other : best));
+      raft.transferLeadership(heir.id);
+      this.#schedule(group);
+    }
+    return led;
+  }
+
+  /** More of what leaders send can't be taken; they send it again. */
+  get #isBehind(): boolean {
+    return this.#backlogBytes > MAX_BACKLOG_BYTES || this.#engine.pressure === 'stop';
   }
 
   /**
@@ -697,10 +716,14 @@ export class GroupHost {
 
   #snapshotReceived(group: Group, message: SnapshotMessage, importer: ReplicaImporter): void {
     const state = this.#states.get(group)!;
-    assert(state.imported === null, 'one snapshot at a time is received for a group');
+    if (group.isInstalling || state.imported !== null) {
+      throw new CairnError('unavailable', `partition ${group.partition} is installing another snapshot`);
+    }
     state.imported = { message, importer };
     group.raft.step(message);
     this.#schedule(group);
+    // In this very step: the core may have put the snapshot in the place of entries that are waiting to be applied.
+    this.#collect();
   }
 
   /** The core has put the snapshot in the place of its log: now the data takes the place of the replica, by one manifest edit. */
@@ -732,11 +755,17 @@ export class GroupHost {
       group.isInstalling = false;
       group.raft.applied(meta.index);
     };
-    importer.finish(installed, { floor: meta.floor, clockBound: lowest, onInstalled }).then(() => {
-      for (const held of state.held.splice(0)) this.#toLog(held);
-      state.applies.settleUpTo(meta.index, null);
-      this.#schedule(group);
-    }, this.#onFatal);
+    importer.finish(installed, { floor: meta.floor, clockBound: lowest, onInstalled }).then(
+      () => {
+        for (const held of state.held.splice(0)) this.#toLog(held);
+        state.applies.settleUpTo(meta.index, null);
+        this.#schedule(group);
+      },
+      (error: unknown) => {
+        // The engine's end gives imports up; the manifest still has the old replica.
+        if (!this.#stopped) this.#onFatal(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
   }
 
   // --- Apply.
@@ -794,6 +823,11 @@ export class GroupHost {
    * all of its log, so that nobody notices.
    */
   #balance(): void {
+    const offered = this.#offered;
+    this.#offered = null;
+    if (offered !== null && offered.group.raft.role === 'leader' && offered.group.raft.term === offered.term) {
+      this.#unwilling.set(offered.nodeId, this.#ticks + TICKS_PER_REFUSAL);
+    }
     for (const group of this.groups) {
       const { raft } = group;
       if (!group.isServing || raft.configuration.joint || raft.transferee !== NO_MEMBER) continue;
@@ -801,14 +835,20 @@ export class GroupHost {
       const preferred = voters[group.partition % voters.length]!;
       const heir = raft.progress.find(({ id }) => id === preferred);
       if (heir?.caughtUp !== true || heir.match < raft.commitIndex) continue;
+      if ((this.#unwilling.get(heir.nodeId) ?? 0) > this.#ticks) continue;
       raft.transferLeadership(preferred);
+      this.#offered = { group, nodeId: heir.nodeId, term: raft.term };
       this.#schedule(group);
       return;
     }
   }
 
   #tick(): void {
-    if (++this.#ticks % TICKS_PER_BALANCE === 0 && !this.#closed) this.#balance();
+    if (++this.#ticks % TICKS_PER_BALANCE === 0 && !this.#closed) {
+      // Raft rule 14: who can't write makes room for those who can.
+      if (this.#log.admission === 'disk_full') this.#offerLeadership();
+      else if (!this.#isLeaving) this.#balance();
+    }
     for (const group of this.groups) {
       // Nobody waits for the heartbeats of an only voter.
       if (this.readsAlone(group)) continue;

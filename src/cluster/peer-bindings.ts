@@ -28,14 +28,14 @@ export class PeerBindings {
     if (known !== undefined) {
       return `node "${nodeId}" had another data directory before (incarnation ${known}, now ${incarnation}): a node that lost its disk may not vote as the old one`;
     }
+    this.#write(new Map(this.#incarnations).set(nodeId, incarnation));
     this.#incarnations.set(nodeId, incarnation);
-    this.#write();
     return null;
   }
 
-  #write(): void {
+  #write(incarnations: ReadonlyMap<string, string>): void {
     const path = `${this.#directory}/${FILE}`;
-    const line = JSON.stringify(Object.fromEntries(this.#incarnations));
+    const line = JSON.stringify(Object.fromEntries(incarnations));
     const temporary = `${path}.new`;
     if (this.#disk.exists(temporary)) this.#disk.remove(temporary);
     writeNewFileSync(this.#disk, temporary, Buffer.from(`${line}\n${checksumOf(line)}\n`));

@@ -52,8 +52,9 @@ export class GroupRecovery implements LogRecoverySink {
     payloadLength: number,
   ): void {
     const group = this.#byReplica.get(replicaId);
-    // Also records that the start before this one copied stand here twice.
-    if (group === undefined || index <= group.appliedIndex) return;
+    // Also records that the start before this one copied stand here twice. What is of an earlier term than the applied entries was replaced,
+    // though its index is above theirs: the entries that cut it off are not read here any more.
+    if (group === undefined || index <= group.appliedIndex || term < group.appliedTerm) return;
     const entryKind = kindOfEntry(kind);
     const where = `log, group ${group.groupId}, entry ${index}`;
     if (entryKind === undefined) throw new CorruptionError(where, 'a known kind', String(kind));
@@ -87,7 +88,7 @@ class Recovering {
   readonly #replicaId: number;
   readonly #memberId: number;
   appliedIndex: number;
-  #appliedTerm: number;
+  appliedTerm: number;
   #revision: Revision;
   #term: number;
   #vote: number;
@@ -108,7 +109,7 @@ class Recovering {
     this.#replicaId = state.replicaId;
     this.#memberId = state.memberId;
     this.appliedIndex = state.appliedIndex;
-    this.#appliedTerm = state.appliedTerm;
+    this.appliedTerm = state.appliedTerm;
     this.#revision = state.revision;
     this.#term = state.term;
     this.#vote = state.vote;
@@ -170,7 +171,7 @@ class Recovering {
     return {
       partition,
       replicaId: this.#replicaId,
-      appliedTerm: this.#appliedTerm,
+      appliedTerm: this.appliedTerm,
       revision: this.#revision,
       raft: {
         group: this.groupId,
@@ -214,7 +215,7 @@ class Recovering {
 
   #noteApplied(index: number, term: number, revision: Revision): void {
     this.appliedIndex = index;
-    this.#appliedTerm = term;
+    this.appliedTerm = term;
     this.#revision = revision;
     this.#newlyApplied++;
   }

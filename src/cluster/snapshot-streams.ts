@@ -137,6 +137,8 @@ export class SnapshotStreams {
     try {
       importer = await engine.beginReplicaImport();
       for (let chunk = await source.next(); chunk !== null; chunk = await source.next()) await importer.add(chunk);
+      // Before the core gives its log up for the snapshot.
+      await importer.prepare();
       this.received++;
       onReceived(group, message, importer);
       source.finish(NOTHING);

@@ -152,7 +152,8 @@ export class Writer {
     const recordBytes = headerBytes + value.length;
     const at = this.#host.append(group, revision, operationBytes(keyLength, recordBytes), hash, done);
     if (at < 0) {
-      queueMicrotask(() => done(this.#host.refusal(), 0));
+      const refusal = this.#host.refusal();
+      queueMicrotask(() => done(refusal, 0));
       return;
     }
     writePut(this.#host.payloads, at, key, keyStart, keyLength, value, options, revision, recordBytes);
@@ -162,7 +163,8 @@ export class Writer {
     const payload = operationBytes(key.length, TOMBSTONE_RECORD.length);
     const at = this.#host.append(group, revision, payload, hash, done);
     if (at < 0) {
-      queueMicrotask(() => done(this.#host.refusal(), 0));
+      const refusal = this.#host.refusal();
+      queueMicrotask(() => done(refusal, 0));
       return;
     }
     writeDelete(this.#host.payloads, at, key);
@@ -413,7 +415,8 @@ export class Writer {
     }
     let at = this.#host.append(group, revision, payloadBytes, keyHash, done);
     if (at < 0) {
-      queueMicrotask(() => done(this.#host.refusal(), 0));
+      const refusal = this.#host.refusal();
+      queueMicrotask(() => done(refusal, 0));
       return;
     }
     operations.forEach((operation, i) => {

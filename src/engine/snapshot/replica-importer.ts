@@ -73,6 +73,8 @@ export class ReplicaImporter {
   /** Files that `abort` removes. */
   readonly #files = new Set<number>();
   #open: OpenTable[] = [];
+  /** What `prepare` made; null before. */
+  #tables: TableFile[] | null = null;
   #sequence = 0;
   #checksum = 0;
   #hasLast = false;
@@ -107,6 +109,14 @@ export class ReplicaImporter {
    */
   add(chunk: Uint8Array): Promise<void> {
     return this.#inTurn(() => this.#take(chunk));
+  }
+
+  /**
+   * Behind the last chunk: writes what is left, syncs and opens the tables. All that can go wrong before the manifest edit of `finish`
+   * (a full disk, a missing end) goes wrong here, while the caller can still do without the snapshot.
+   */
+  prepare(): Promise<void> {
+    return this.#inTurn(() => this.#prepare());
   }
 
   /**
@@ -221,14 +231,22 @@ export class ReplicaImporter {
     return outcome.output;
   }
 
-  async #finish(state: GroupState, options: InstallOptions): Promise<void> {
-    const { compactor, history, retry, store } = this.#context;
+  async #prepare(): Promise<void> {
+    if (this.#tables !== null) return;
+    const { retry, store } = this.#context;
     if (!this.#hasLast) throw new CorruptionError('snapshot', 'a last chunk', `${this.#sequence} chunks without one`);
     await this.#buildBatch();
     await this.#building;
     const tables = await this.#wholeRowTables();
     await makeTablesDurable(this.#context, tables);
     for (const table of tables) this.#open.push(await retry.run('table open', () => store.open(table)));
+    this.#tables = tables;
+  }
+
+  async #finish(state: GroupState, options: InstallOptions): Promise<void> {
+    const { compactor, history } = this.#context;
+    await this.#prepare();
+    const tables = this.#tables!;
     await Promise.race([history.raise(options.floor), this.#cancelled]);
     await compactor.between(() => this.#commit(state, tables, options));
     this.#ended ??= Promise.resolve();
