@@ -65,8 +65,20 @@ test('a wrong value is refused with its source, what was expected and what was f
   assert.match(refusal({ 'no-such': 'x' }), /^unknown option --no-such/);
 });
 
-test('clusters are refused instead of ignored', () => {
-  assert.match(refusal({ cluster: 'n1=a:9091,n2=b:9091' }), /^--cluster: this version runs a cluster of one/);
+test('the members of a cluster are read in any order, and malformed ones are refused', () => {
+  const { cluster } = loadConfig({ flags: { 'node-id': 'n2', cluster: 'n2=b:9191, n1=[::1]:9091' }, environment: {} });
+  assert.deepEqual(cluster, [
+    { nodeId: 'n1', host: '::1', port: 9091 },
+    { nodeId: 'n2', host: 'b', port: 9191 },
+  ]);
+  assert.match(refusal({ cluster: 'n1=a:9091,n2' }), /^--cluster: expected members as n1=host:9091.*found "n2"/);
+  assert.match(refusal({ cluster: 'n1=a:9091,n2=b:70000' }), /^--cluster: .*found "n2=b:70000"/);
+  assert.match(refusal({ cluster: 'n1=a:9091,n1=b:9091' }), /^--cluster: expected each node once, found "n1" again/);
+  assert.match(refusal({ cluster: 'n1=a:9091,n2=a:9091' }), /^--cluster: .*found a:9091 again/);
+  assert.match(refusal({ cluster: 'n2=a:9091,n3=b:9091' }), /^--cluster: expected this node, "n1" .* found n2, n3/);
+});
+
+test('joining a cluster is refused instead of ignored', () => {
   assert.match(refusal({ join: 'a:9091' }), /^--join/);
 });
 
