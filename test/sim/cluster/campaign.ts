@@ -8,7 +8,6 @@ export const MUST_REACH = [
   'logs recovered',
   'logs truncated',
   'uncommitted tails recovered',
-  'torn tails',
   'tables flushed',
   'killed while running',
   'killed while starting',
@@ -39,7 +38,7 @@ export const MUST_REACH = [
   'fault leader-transfer',
 ] as const;
 /** So many seeds reach everything. */
-const LONG_ENOUGH = 60;
+const LONG_ENOUGH = 100;
 /** Of the calls that clients made; the rest was refused or timed out. */
 const LEAST_ANSWERED_SHARE = 0.3;
 

@@ -117,8 +117,9 @@ function failInAWrite(cluster: SimCluster, prng: Prng): (() => Promise<void>) | 
   if (host.isDown) return null;
   const { machine } = host;
   let left = prng.between(1, 20);
-  machine.disk.onOperation = (operation) => {
-    if (!isMutation(operation) || --left !== 0) return;
+  const isLogOnly = prng.chance(0.7);
+  machine.disk.onOperation = (operation, path) => {
+    if (!isMutation(operation) || (isLogOnly && !path.includes('/log/')) || --left !== 0) return;
     machine.disk.powerOff();
     machine.scheduler.schedule(0, () => {
       if (host.machine === machine) cluster.kill(host, 'power-loss');
