@@ -101,3 +101,16 @@ test('Raft rule 21: the overlay dies with its term, and what was in it and lost 
   assert.deepEqual(answers, ['unavailable']);
   assert.equal(writer.find('a', hashOf), null);
 });
+
+test('Raft rule 21: writes of an earlier term are no state once the first entry of a later one is applied, wherever they stand', () => {
+  const writer = new Writer();
+  const { group } = writer;
+  for (const key of ['a', 'b', 'c']) writer.append([key], hashOf);
+  const answers: string[] = [];
+  for (let i = 0; i < 3; i++) group.pendingAt(i).done = (error) => void answers.push(error?.code ?? 'ok');
+  assert.equal(writer.find('c', hashOf), 3);
+  const { index, term, revision } = writer.entries[0]!;
+  group.applied(index, term + 1, revision + 1);
+  assert.deepEqual(answers, ['unavailable', 'unavailable', 'unavailable']);
+  assert.equal(writer.find('c', hashOf), null);
+});
