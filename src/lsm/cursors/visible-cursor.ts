@@ -130,7 +130,8 @@ export class VisibleCursor implements Cursor {
     if (!this.#resumes('seekBefore', rowKey, revision)) {
       this.#begin('seekBefore', rowKey, revision);
       const upper = this.#upper;
-      if (upper !== undefined && less(upper, rowKey)) this.#seekChild('seekBefore', upper, LATEST);
+      // At the bound itself too: newer versions of that row are before the target, and behind the bound.
+      if (upper !== undefined && !less(rowKey, upper)) this.#seekChild('seekBefore', upper, LATEST);
       // The row's own visible version may be newer than `revision`: then it is before the target, so look at all.
       else this.#seekChild('seekBefore', this.#targetKey, revision === LATEST ? LATEST : 0);
     }

@@ -195,6 +195,18 @@ test('LSM rule 17: a visible cursor shows of each row the newest version at its 
   );
 });
 
+test('LSM rule 17: a seek before an older version of the row at the upper bound does not land on a newer one', async () => {
+  // Found by the property above, seed -1711103508.
+  const inside = { key: Uint8Array.of(0, 0, 0, 0, 0), revision: 0, record: Uint8Array.of(0) };
+  const upper = Uint8Array.of(0, 0, 0, 1, 1);
+  const rows = [inside, { key: upper, revision: 2, record: Uint8Array.of(2, 3, 0, 0, 0, 0, 0, 0, 0, 120) }];
+  const cursor = new VisibleCursor(
+    tableCursor(rows, {}, () => true),
+    { atRevision: 2, upper },
+  );
+  await checkCursor(cursor, [inside], [{ call: 'seekBefore', key: upper, revision: 1 }, { call: 'next' }]);
+});
+
 test('a visible cursor over a merge of many sources keeps its position while any of them is blocked', async () => {
   await fc.assert(
     fc.asyncProperty(
