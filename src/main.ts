@@ -254,6 +254,7 @@ function partitionMap(nodeId: string, host: GroupHost): PartitionMap {
       if (leader === null || (leader === nodeId && cannotWrite)) return null;
       return { nodeId: leader, isLocal: leader === nodeId };
     },
+    isLed: (partition) => host.leaderOf(host.groups[partition]!) !== null,
     localCanRead: (partition) => host.readsAlone(host.groups[partition]!),
     hasReplica: () => true,
   };

@@ -62,11 +62,18 @@ export interface StoredVersion {
   readonly stalenessMs?: number;
 }
 
+/** Who waits for an answer. */
+export interface Caller {
+  /** False once it has gone: a read that still waits for a leader is dropped then. */
+  readonly isOpen: boolean;
+}
+
 export interface ReadOptions {
   /** A revision to read at, or 0 for the latest. Rejects `history_gone` (extra.minRevision) below the floor, `invalid_request` in the future. */
   readonly at: Revision;
   /** The answer may lag, is given without asking other nodes, and says by how much it may lag. Linearizable without it. */
   readonly consistency?: 'stale';
+  readonly caller?: Caller;
 }
 
 export interface Condition {

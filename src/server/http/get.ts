@@ -84,7 +84,7 @@ function readLater(exchange: Exchange, partition: number, at: number, ifNoneMatc
     });
   };
   context.service
-    .get(context.key.view(), isStale ? { at, consistency: 'stale' } : { at })
+    .get(context.key.view(), isStale ? { at, consistency: 'stale', caller: exchange } : { at, caller: exchange })
     .then(answer)
     .catch((error: unknown) => exchange.fail(error));
 }

@@ -186,6 +186,10 @@ class EnvelopeUnderWay implements AnswerSink {
     this.#timer = this.#clock.setTimer(timeLimitMs, () => this.#timeIsOver(timeLimitMs));
   }
 
+  get isOpen(): boolean {
+    return !this.#isSent;
+  }
+
   // What is under way is counted by envelopes.
   began(): void {}
   ended(): void {}

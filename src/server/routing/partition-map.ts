@@ -5,6 +5,8 @@ export interface PartitionMap {
    * step: a leader whose first entry is not applied yet is nobody.
    */
   leaderOf(partition: number): PartitionLeader | null;
+  /** Whether some node is known to lead the partition, able to write at this moment or not. */
+  isLed(partition: number): boolean;
   /** Whether the local service may answer reads of the latest state without asking other nodes. */
   localCanRead(partition: number): boolean;
   /** Whether this node holds the partition's data, so that the local service can answer reads of it at all. */

@@ -1,5 +1,6 @@
 import { CairnError } from '../../base/errors.js';
 import { type ErrorFields, type ResponseFields, errorFromWire } from '../../codec/client-protocol.js';
+import type { Timer } from '../../ports/clock.js';
 import type { Service } from '../service.js';
 
 /** Called when an attempt was refused with nothing executed, so that another one may follow. */
@@ -7,7 +8,7 @@ export type Refused = (error: CairnError) => void;
 
 /**
  * One call on its way to the leader of its partition. It owns its bytes, so that it may be tried again; the router says where and
- * when. It ends, once, with an answer of the local service, with `answered` returning null, or with `fail`.
+ * when. It ends, once, with an answer of the local service, with `answered` returning null, or with `fail`; what comes later has no effect.
  */
 export abstract class RoutedCall {
   readonly partition: number;
@@ -21,6 +22,9 @@ export abstract class RoutedCall {
   hint = '';
   /** Set while the router counts the call. */
   onEnded: ((call: RoutedCall) => void) | null = null;
+  /** Ends the call while the local service has it, when it had to wait before. */
+  timer: Timer | null = null;
+  isEnded = false;
 
   constructor(partition: number, deadlineMs: number) {
     this.partition = partition;
@@ -31,6 +35,8 @@ export abstract class RoutedCall {
   abstract readonly bytes: number;
   /** May be tried again also when nobody knows whether it was executed. */
   abstract readonly isRead: boolean;
+  /** Every node with the partition's data can answer, not only its leader. */
+  readonly isForReplicas: boolean = false;
   /** A frame of the client protocol. */
   abstract encode(id: number): Uint8Array;
   /** Calls the local service, which answers later; `refused` instead of the end when that refuses. */
@@ -39,16 +45,24 @@ export abstract class RoutedCall {
   abstract answered(response: ResponseFields): CairnError | null;
   protected abstract endWith(error: CairnError): void;
 
-  fail(error: CairnError): void {
-    this.ended();
-    this.endWith(error);
+  /** False when nobody waits for the answer any more, and nothing was executed for it. */
+  get isWanted(): boolean {
+    return true;
   }
 
-  /** Before the caller is told. */
-  protected ended(): void {
+  fail(error: CairnError): void {
+    if (this.ended()) this.endWith(error);
+  }
+
+  /** Before the caller is told; false when it was told before. */
+  protected ended(): boolean {
+    if (this.isEnded) return false;
+    this.isEnded = true;
+    this.timer?.cancel();
     const { onEnded } = this;
     this.onEnded = null;
     onEnded?.(this);
+    return true;
   }
 }
 

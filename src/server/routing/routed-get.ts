@@ -5,9 +5,10 @@ import type { ReadOptions, Service, StoredVersion } from '../service.js';
 import { RoutedCall, answerError, isPeerRefusal, isRefusal, type Refused } from './routed-call.js';
 import { getFields } from './write-fields.js';
 
-/** A point read of a partition whose data this node does not hold. */
+/** A point read. */
 export class RoutedGet extends RoutedCall {
   readonly isRead = true;
+  override readonly isForReplicas = true;
   readonly bytes: number;
   readonly #key: Uint8Array;
   readonly #options: ReadOptions;
@@ -31,6 +32,10 @@ export class RoutedGet extends RoutedCall {
     this.bytes = key.length;
   }
 
+  override get isWanted(): boolean {
+    return this.#options.caller?.isOpen !== false;
+  }
+
   encode(id: number): Uint8Array {
     return encodeRequestFrame({ id, get: getFields(this.#key, this.#options) });
   }
@@ -38,8 +43,7 @@ export class RoutedGet extends RoutedCall {
   runLocal(local: Service, refused: Refused): void {
     local.get(this.#key, this.#options).then(
       (version) => {
-        this.ended();
-        this.#resolve(version);
+        if (this.ended()) this.#resolve(version);
       },
       (error: CairnError) => {
         if (isRefusal(error)) refused(error);
@@ -56,7 +60,7 @@ export class RoutedGet extends RoutedCall {
       this.fail(error);
       return null;
     }
-    this.ended();
+    if (!this.ended()) return null;
     const { revision, value, expiresAtMs, contentType, stalenessMs } = answer;
     if (!revision) this.#resolve(null);
     else {

@@ -20,7 +20,7 @@ import type {
 import { Outbox } from './outbox.js';
 import type { PartitionLeader, PartitionMap, Peers } from './partition-map.js';
 import { BatchResults, RoutedBatchPart } from './routed-batch.js';
-import type { RoutedCall } from './routed-call.js';
+import { unknownOutcome, type RoutedCall } from './routed-call.js';
 import { RoutedGet } from './routed-get.js';
 import { RoutedDelete, RoutedPut } from './routed-write.js';
 
@@ -45,7 +45,8 @@ const LAST_RETRY_MS = 100;
 
 /**
  * The service of the whole cluster as one node offers it. Writes go to the leader of their partition: the local service when that is
- * this node, else in one hop to another node's ForwardedRequests. Reads are served here wherever this node has a replica.
+ * this node, else in one hop to another node's ForwardedRequests. Reads are served here wherever this node has a replica; as writes do,
+ * they wait for a leader while there is none.
  *
  * A write is tried again only when nobody took it (CORRECTNESS.md, Promise 3): the peer certainly did not get it, or said that
  * it does not lead. Until its deadline; then it is `unavailable` when it was executed nowhere, and unknown otherwise.
@@ -111,7 +112,6 @@ export class RoutedService implements Service {
 
   get(key: Uint8Array, options: ReadOptions): Promise<StoredVersion | null> {
     const partition = this.#local.partitionOf(key, 0, key.length);
-    if (this.#map.hasReplica(partition)) return this.#local.get(key, options);
     return new Promise((resolve, reject) => {
       this.#start(new RoutedGet(partition, this.#deadlineMs(), key, options, resolve, reject));
     });
@@ -119,11 +119,6 @@ export class RoutedService implements Service {
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
     const partition = this.#local.partitionOf(key, start, length);
-    // Evaluated in this very step, so it is never refused for another leader's sake and needs no copy.
-    if (options.condition === null && this.#map.leaderOf(partition)?.isLocal === true) {
-      this.#local.put(key, start, length, value, options, done);
-      return;
-    }
     this.#start(new RoutedPut(partition, this.#deadlineMs(), key, start, length, value, options, done));
   }
 
@@ -135,10 +130,6 @@ export class RoutedService implements Service {
   batch(operations: readonly BatchOperation[], done: (results: readonly BatchResult[]) => void): void {
     if (operations.length === 0) {
       queueMicrotask(() => done([]));
-      return;
-    }
-    if (operations.every((operation) => operation.kind === 'put' && this.#isLedHere(operation.key))) {
-      this.#local.batch(operations, done);
       return;
     }
     const results = new BatchResults(operations.length, done);
@@ -169,10 +160,6 @@ export class RoutedService implements Service {
     return this.#local.status();
   }
 
-  #isLedHere(key: Uint8Array): boolean {
-    return this.#map.leaderOf(this.#local.partitionOf(key, 0, key.length))?.isLocal === true;
-  }
-
   #deadlineMs(): number {
     return this.#clock.monotonicMs() + this.#requestTimeoutMs;
   }
@@ -180,8 +167,13 @@ export class RoutedService implements Service {
   #start(call: RoutedCall): void {
     const leader = this.#map.leaderOf(call.partition);
     // The local service bounds what waits in it.
-    if (leader?.isLocal === true) this.#runLocal(call);
+    if (leader?.isLocal === true || this.#isServedHere(call)) this.#runLocal(call);
     else if (this.#hold(call)) this.#attempt(call, leader);
+  }
+
+  /** A read that waits for a leader is not worth asking for while nobody leads. */
+  #isServedHere({ isForReplicas, partition }: RoutedCall): boolean {
+    return isForReplicas && this.#map.hasReplica(partition) && this.#map.isLed(partition);
   }
 
   /** False when there is no room for the call; it fails then, after the caller's step. */
@@ -206,17 +198,26 @@ export class RoutedService implements Service {
   #attempt(call: RoutedCall, leader: PartitionLeader | null): void {
     // The map may not know yet what the node that refused knew already.
     const { hint, refusedBy } = call;
-    if (leader?.isLocal === true) this.#runLocal(call);
+    if (leader?.isLocal === true || this.#isServedHere(call)) this.#runLocal(call);
+    else if (call.isForReplicas && this.#map.hasReplica(call.partition)) this.#wait(call);
     else if (hint !== '' && (leader === null || leader.nodeId === refusedBy)) this.#outbox.add(hint, call);
     else if (leader !== null) this.#outbox.add(leader.nodeId, call);
     else this.#wait(call);
   }
 
   #runLocal(call: RoutedCall): void {
+    // The local service gives each attempt the whole time-out; a call that was tried before has less.
+    if (call.onEnded !== null) {
+      const leftMs = Math.max(0, call.deadlineMs - this.#clock.monotonicMs());
+      call.timer = this.#clock.setTimer(leftMs, () => call.fail(this.#notAnswered(call)));
+    }
     call.runLocal(this.#local, (error) => this.#refused(call, error, this.nodeId));
   }
 
   #refused(call: RoutedCall, error: CairnError, nodeId: string): void {
+    call.timer?.cancel();
+    call.timer = null;
+    if (call.isEnded) return;
     this.#retries++;
     call.lastError = error;
     call.refusedBy = nodeId;
@@ -234,9 +235,14 @@ export class RoutedService implements Service {
     }
     const pauseMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(call.attempts++, 10), leftMs);
     this.#clock.setTimer(pauseMs, () => {
-      if (this.#clock.monotonicMs() >= call.deadlineMs) call.fail(this.#nobodyTookIt(call));
+      if (this.#clock.monotonicMs() >= call.deadlineMs || !call.isWanted) call.fail(this.#nobodyTookIt(call));
       else this.#attempt(call, this.#map.leaderOf(call.partition));
     });
+  }
+
+  #notAnswered(call: RoutedCall): CairnError {
+    const problem = `partition ${call.partition} gave no answer within ${this.#requestTimeoutMs} ms`;
+    return call.isRead ? new CairnError('unavailable', problem) : unknownOutcome(problem);
   }
 
   #nobodyTookIt(call: RoutedCall): CairnError {

@@ -63,8 +63,7 @@ export class RoutedPut extends RoutedCall {
   }
 
   #end(error: CairnError | null, revision: number): void {
-    this.ended();
-    this.#done(error, revision);
+    if (this.ended()) this.#done(error, revision);
   }
 }
 
@@ -107,7 +106,6 @@ export class RoutedDelete extends RoutedCall {
   }
 
   #end(error: CairnError | null, revision: number, deleted: boolean): void {
-    this.ended();
-    this.#done(error, revision, deleted);
+    if (this.ended()) this.#done(error, revision, deleted);
   }
 }

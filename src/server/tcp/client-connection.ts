@@ -100,6 +100,10 @@ export class ClientConnection implements AnswerSink, RangeOwner {
     stream.onClose = () => this.#closed();
   }
 
+  get isOpen(): boolean {
+    return this.#state !== 'closed';
+  }
+
   get acceptsPages(): boolean {
     return !this.#outputFull;
   }

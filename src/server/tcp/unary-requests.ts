@@ -1,7 +1,7 @@
 import { CairnError } from '../../base/errors.js';
 import type { HotRequestReader } from '../../codec/client-hot-codec.js';
 import type { Request, ResponseFields } from '../../codec/client-protocol.js';
-import type { MultiGetResult, ReadOptions, Service, StoredVersion, WriteDone } from '../service.js';
+import type { Caller, MultiGetResult, ReadOptions, Service, StoredVersion, WriteDone } from '../service.js';
 import { PLAIN_PUT } from '../service.js';
 import type { TcpLimits } from './limits.js';
 import {
@@ -20,7 +20,7 @@ import {
 } from './requests.js';
 
 /** Where the answers go: a client's connection, or the envelope in which another node sent the requests on. */
-export interface AnswerSink {
+export interface AnswerSink extends Caller {
   /** The service has taken a request; `ended` follows, then its answer. */
   began(kind: CallKind): void;
   ended(kind: CallKind): void;
@@ -134,7 +134,7 @@ export class UnaryRequests {
       sink.answerError(id, problem);
       return;
     }
-    this.#waitFor(sink, id, this.#service.get(key, options), (version) =>
+    this.#waitFor(sink, id, this.#service.get(key, { ...options, caller: sink }), (version) =>
       sink.answer({ id, get: versionFields(version) }),
     );
   }

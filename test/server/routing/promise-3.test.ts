@@ -118,7 +118,7 @@ test('Promise 3: whatever links and leaders do, a write takes place once or not 
       if (code === 'ok') assert.equal(appended, 1, where);
       else if (NOT_EXECUTED.has(code)) assert.equal(appended, 0, where);
       else assert.equal(code, 'deadline_exceeded', where);
-      // A write that the local service took is that one's to answer, with a deadline of its own.
+      // A write that the local service took at once is that one's to answer, with a deadline of its own.
       const isLocal = isBatch || run.world.appended.some((write) => write.value === value && write.node === node);
       assert.ok(isLocal || tookMs <= TIMEOUT_MS + FETCH_MS, where);
       if (i >= CALLS && run.calls.length - i <= 20) assert.equal(code, 'ok', `${where}: after the faults`);

@@ -29,6 +29,7 @@ async function threeNodes(machine: SimMachine): Promise<Member[]> {
     const leaders = nodes.map((_node, i) => ({ nodeId: String(i), isLocal: i === self }));
     return {
       leaderOf: (partition) => leaders[partition % nodes.length]!,
+      isLed: () => true,
       localCanRead: (partition) => partition % nodes.length === self,
       hasReplica: (partition) => partition % nodes.length === self,
     };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CairnError } from '../../../src/base/errors.js';
 import { encodeResponseFrame } from '../../../src/codec/client-protocol.js';
-import type { BatchOperation } from '../../../src/server/service.js';
+import type { BatchOperation, Caller } from '../../../src/server/service.js';
 import { type Fate, RoutingWorld, TIMEOUT_MS, keyIn, putOperation } from './routing-world.js';
 
 const THREE = ['n1', 'n2', 'n3'];
@@ -355,8 +355,115 @@ test('a get of a partition without a replica here is asked of its leader, again 
   fates(world, { kind: 'lost', delivered: true, afterMs: 5 }, { kind: 'unreachable', afterMs: 1 });
   const found = await world.run(node.routed.get(Buffer.from('a'), { at: 5, consistency: 'stale' }));
   assert.deepEqual({ ...found, value: Buffer.from(found!.value) }, version);
-  assert.deepEqual(world.node('n2').local.readOptions, { at: 5, consistency: 'stale' });
+  const { at, consistency } = world.node('n2').local.readOptions!;
+  assert.deepEqual({ at, consistency }, { at: 5, consistency: 'stale' });
   assert.equal(await world.run(node.routed.get(Buffer.from('b'), { at: 0 })), null);
   world.fate = () => ({ kind: 'lost', delivered: true, afterMs: 5 });
   await assert.rejects(world.run(node.routed.get(Buffer.from('a'), { at: 0 })), { code: 'unavailable' });
+});
+
+function get(world: RoutingWorld, key: string, caller?: Caller): Promise<{ code: string; tookMs: number }> {
+  const startedMs = world.clock.monotonicMs();
+  const answer = (code: string): { code: string; tookMs: number } => ({
+    code,
+    tookMs: world.clock.monotonicMs() - startedMs,
+  });
+  const scratch = Buffer.from(key);
+  const read = world.node('n1').routed.get(scratch, { at: 0, ...(caller === undefined ? {} : { caller }) });
+  scratch.fill(0x7a);
+  return read.then(
+    () => answer('ok'),
+    (error: CairnError) => answer(error.code),
+  );
+}
+
+test('a read waits for a leader to be elected, whoever that is, and is answered here', async () => {
+  for (const leader of ['n1', 'n3']) {
+    const world = worldLedBy(null);
+    const answer = get(world, 'a');
+    world.scheduler.schedule(300, () => world.elect(leader));
+    const { code, tookMs } = await world.run(answer);
+    assert.equal(code, 'ok');
+    assert.ok(tookMs >= 300 && tookMs <= 410, `${tookMs} ms`);
+    const { local, routed } = world.node('n1');
+    assert.deepEqual([local.reads, world.requests.length, routed.routing.heldCalls], [1, 0, 0]);
+  }
+});
+
+test('a read that finds no leader until its deadline is unavailable then, not at once', async () => {
+  const world = worldLedBy(null);
+  assert.deepEqual(await world.run(get(world, 'a')), { code: 'unavailable', tookMs: TIMEOUT_MS });
+  assert.deepEqual(world.node('n1').routed.routing.heldCalls, 0);
+});
+
+test('a read whose leader goes while it is under way is asked again', async () => {
+  const world = worldLedBy('n2');
+  world.node('n1').local.readMs = 50;
+  const answer = get(world, 'a');
+  world.scheduler.schedule(20, () => world.elect(null));
+  world.scheduler.schedule(200, () => world.elect('n3'));
+  assert.equal((await world.run(answer)).code, 'ok');
+  assert.equal(world.node('n1').local.reads, 2);
+});
+
+test('a read that waited has only the rest of its time: a silent quorum does not keep it beyond its deadline', async () => {
+  const world = worldLedBy(null);
+  world.node('n1').local.readMs = 10 * TIMEOUT_MS;
+  const answer = get(world, 'a');
+  world.scheduler.schedule(700, () => world.elect('n2'));
+  assert.deepEqual(await world.run(answer), { code: 'unavailable', tookMs: TIMEOUT_MS });
+  await world.scheduler.runFor(20 * TIMEOUT_MS);
+  assert.equal(world.node('n1').routed.routing.heldCalls, 0);
+});
+
+test('reads that wait for a leader are bounded, and those whose clients have gone make room', async () => {
+  const world = worldLedBy(null, { routed: { maxCalls: 3 } });
+  const callers = Array.from({ length: 3 }, () => ({ isOpen: true }));
+  const answers = callers.map((caller, i) => get(world, `k${i}`, caller));
+  assert.equal((await world.run(get(world, 'x'))).code, 'overloaded');
+  for (const caller of callers.slice(0, 2)) caller.isOpen = false;
+  await world.scheduler.runFor(150);
+  assert.equal(world.node('n1').routed.routing.heldCalls, 1);
+  const late = get(world, 'y');
+  world.elect('n2');
+  assert.equal((await world.run(late)).code, 'ok');
+  assert.equal((await world.run(answers[2]!)).code, 'ok');
+  assert.equal(world.node('n1').local.reads, 2, 'nobody asks for those who have gone');
+});
+
+test('a plain write that the local leader refuses in the very step of a hand-over follows the leadership, as others do', async () => {
+  for (const code of ['not_ready', 'not_leader'] as const) {
+    const world = worldLedBy('n1');
+    const node = world.node('n1');
+    node.local.refusals = Array.from({ length: 2 }, () => new CairnError(code, 'being handed over'));
+    const answers = Promise.all([node.put('a', '1'), node.batch([putOperation('b', '2')])]);
+    world.elect('n2');
+    const outcomes = (await world.run(answers)).flat();
+    assert.deepEqual(
+      outcomes.map((outcome) => outcome.code),
+      ['ok', 'ok'],
+    );
+    assert.deepEqual(
+      world.appended.map(({ node: at, key, value }) => [at, key, value]),
+      [
+        ['n2', 'a', '1'],
+        ['n2', 'b', '2'],
+      ],
+    );
+  }
+});
+
+test('Promise 3: a write that waited and was then taken by this node is unknown at its deadline, not a time-out later', async () => {
+  const world = worldLedBy(null);
+  world.node('n1').local.delayMs = () => 10 * TIMEOUT_MS;
+  const answers = Promise.all([
+    world.node('n1').put('a', '1'),
+    world.node('n1').delete('b'),
+    world.node('n1').batch([putOperation('c', '1')]),
+  ]);
+  world.scheduler.schedule(700, () => world.elect('n1'));
+  for (const { code, tookMs } of (await world.run(answers)).flat())
+    assert.deepEqual([code, tookMs], ['deadline_exceeded', TIMEOUT_MS]);
+  await world.scheduler.runFor(20 * TIMEOUT_MS);
+  assert.equal(world.appended.length, 3);
 });

@@ -169,6 +169,10 @@ export class RoutingNode implements PartitionMap {
     return nodeId === null || nodeId === this.name ? null : { nodeId, isLocal: false };
   }
 
+  isLed(partition: number): boolean {
+    return (this.#world.leaders[partition] === this.name ? this.name : this.known[partition]) !== null;
+  }
+
   localCanRead(partition: number): boolean {
     return this.#world.leaders[partition] === this.name;
   }
@@ -246,7 +250,11 @@ export class ScriptedService extends MemoryService {
   fetchMs = 0;
   /** Answers every write with it, having taken nothing. */
   refusal: CairnError | null = null;
+  /** As `refusal`, for so many writes. */
+  refusals: CairnError[] = [];
   readOptions: ReadOptions | null = null;
+  reads = 0;
+  readMs = 1;
   readonly values = new Map<string, StoredVersion>();
   readonly #world: RoutingWorld;
 
@@ -263,7 +271,10 @@ export class ScriptedService extends MemoryService {
   override async get(key: Uint8Array, options: ReadOptions): Promise<StoredVersion | null> {
     this.readOptions = options;
     const name = Buffer.from(key).toString();
-    await this.#world.scheduler.sleep(1);
+    this.reads++;
+    await this.#world.scheduler.sleep(this.readMs);
+    // As a replica does that is in no term's office.
+    if (this.#world.leaders[partitionOfKey(name)] === null) throw new CairnError('not_leader', 'nobody leads');
     return this.values.get(name) ?? null;
   }
 
@@ -313,7 +324,8 @@ export class ScriptedService extends MemoryService {
     const partition = partitionOfKey(key);
     const step = (): void => {
       const isLeader = this.#world.leaders[partition] === this.nodeId;
-      const refusal = this.refusal ?? (isLeader ? null : new CairnError('not_leader', 'not any more'));
+      const refusal =
+        this.refusals.shift() ?? this.refusal ?? (isLeader ? null : new CairnError('not_leader', 'not any more'));
       if (refusal !== null) {
         queueMicrotask(() => done(refusal, 0));
         return;
