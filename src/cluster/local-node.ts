@@ -20,7 +20,8 @@ import { DEFAULT_RAFT_OPTIONS, type RaftEnvironment, type RaftOptions } from '..
 import { Raft } from '../raft/raft.js';
 import { Group } from '../replica/group.js';
 import { RevisionClock } from '../replica/revision-clock.js';
-import { GroupHost, NO_TRANSPORT, type RaftTransport } from './group-host.js';
+import { GroupHost } from './group-host.js';
+import { NO_TRANSPORT, type RaftTransport } from './host/raft-transport.js';
 import { createIdentity, IDENTITY_FILE, readIdentity, writeIdentity, type NodeIdentity } from './node-identity.js';
 import { GroupRecovery } from './recover-groups.js';
 

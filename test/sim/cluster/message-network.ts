@@ -1,5 +1,5 @@
 import type { Prng } from '../../../src/base/prng.js';
-import type { RaftTransport } from '../../../src/cluster/group-host.js';
+import type { RaftTransport } from '../../../src/cluster/host/raft-transport.js';
 import type { Message } from '../../../src/raft/message.js';
 import type { Scheduler } from '../ports/scheduler.js';
 import { BulkStreams } from './bulk-streams.js';
