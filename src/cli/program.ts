@@ -6,6 +6,7 @@ import { addDoctorCommand } from './doctor-command.js';
 import { exitCodeOf, messageOf } from './exit-code.js';
 import { addKeyCommands } from './key-commands.js';
 import { colour, say, type Terminal } from './output.js';
+import { addPlaygroundCommand } from './playground-command.js';
 import { addRangeCommand } from './range-command.js';
 import { addServeCommand } from './serve-command.js';
 
@@ -30,6 +31,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 condition failed, 5 n
 
 Examples:
   cairn serve                                     a node with its data in ./data
+  cairn playground --nodes 3                      a cluster on this machine; Ctrl-C stops it
   cairn put user:123 '{"name":"John","age":30}'
   cairn get user:123
   cairn range user: -o table
@@ -37,6 +39,7 @@ Examples:
   cairn doctor                                    what could keep a node from running well`,
     );
   addServeCommand(program, terminal);
+  addPlaygroundCommand(program, terminal);
   addKeyCommands(program, terminal);
   addRangeCommand(program, terminal);
   addBatchCommand(program, terminal);

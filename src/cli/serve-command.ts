@@ -4,6 +4,9 @@ import { loadConfig, environmentName, OPTIONS, type Config, type OptionDefinitio
 import { EXIT_CODES } from './exit-code.js';
 import type { Terminal } from './output.js';
 
+/** In the environment of a node whose parent holds a channel to it: the node stops when that ends, however the parent died. */
+export const STOP_WITH_PARENT = 'CAIRN_STOP_WITH_PARENT';
+
 const DEFINITIONS: readonly OptionDefinition[] = Object.values(OPTIONS);
 
 export function addServeCommand(program: Command, terminal: Terminal): void {
@@ -52,7 +55,7 @@ async function runServe(terminal: Terminal, options: Readonly<Record<string, str
   process.on('uncaughtException', end);
   process.on('unhandledRejection', end);
   // From the first moment: a signal that comes with the ready line, or during a long recovery, must not kill the node.
-  const signal = untilSignal(logger);
+  const signal = untilSignal(logger, terminal.environment[STOP_WITH_PARENT] !== undefined);
   const node = await startNode(config, logger, end);
   const { version, httpLibrary } = node.service.status();
   const { httpPort, managementPort, clientPort } = node;
@@ -87,11 +90,11 @@ async function openLogger(config: Config): Promise<Logger> {
   return pino(options, pretty({ colorize, sync: true }));
 }
 
-/** Resolves with the first SIGTERM or SIGINT; a second one ends the process at once. */
-function untilSignal(logger: Logger): Promise<void> {
+/** Resolves with the first SIGTERM or SIGINT, or the end of the parent; a second one ends the process at once. */
+function untilSignal(logger: Logger, stopWithParent: boolean): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
-    const onSignal = (signal: NodeJS.Signals): void => {
+    const onSignal = (signal: string): void => {
       if (stopping) process.exit(EXIT_CODES.error);
       stopping = true;
       logger.info({ signal }, 'stopping');
@@ -99,5 +102,11 @@ function untilSignal(logger: Logger): Promise<void> {
     };
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
+    if (!stopWithParent || !process.connected) return;
+    process.once('disconnect', () => {
+      if (!stopping) onSignal('parent ended');
+    });
+    // It must not keep a node alive that has stopped.
+    process.channel?.unref();
   });
 }

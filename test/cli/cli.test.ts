@@ -135,7 +135,18 @@ test('batch keeps every digit, takes deletes, and names the line of a mistake', 
 
 test('help teaches with examples, for the program and for each command', async (t) => {
   const port = await node(t);
-  for (const command of [[], ['serve'], ['get'], ['put'], ['del'], ['range'], ['batch'], ['bench'], ['doctor']]) {
+  for (const command of [
+    [],
+    ['serve'],
+    ['playground'],
+    ['get'],
+    ['put'],
+    ['del'],
+    ['range'],
+    ['batch'],
+    ['bench'],
+    ['doctor'],
+  ]) {
     const { code, out } = await cairn(port, [...command, '--help']);
     assert.equal(code, 0);
     assert.match(out, /Examples:\n {2}cairn|Examples:\n {2}\S+/, command.join(' '));
