@@ -17,6 +17,7 @@ export const MUTATIONS = {
   'raft-read-before-own-commit': 'ReadIndex answers before the first entry of the term has committed',
   'raft-read-without-round': 'ReadIndex answers without hearing from a quorum',
   'raft-read-any-ack': 'any heartbeat reply confirms every ReadIndex round',
+  'raft-hold-ignored': 'a leader commits what it was asked to hold back for a scan',
   'raft-joint-one-majority': 'in a joint configuration the majority of the new voters is enough',
   'raft-learner-counts': 'learners count for commits and elections',
   'raft-change-in-flight': 'a configuration change is taken while another one is in flight',

@@ -29,6 +29,10 @@ export class Leader implements Role {
   #transferee: MemberId = NO_MEMBER;
   #transferTicks = 0;
   #transfereeTold = false;
+  /** Nothing above this revision commits; Infinity: nothing is held. */
+  #heldAbove = Infinity;
+  /** The latest instant that a read of this term was given. */
+  #readClock = 0;
   /** Kept, so that counting allocates nothing. */
   readonly #matchOf = (id: MemberId): number => {
     if (id !== this.#core.id) return this.replicator.members.get(id)?.match ?? 0;
@@ -100,15 +104,38 @@ export class Leader implements Role {
 
   #maybeCommit(): void {
     const core = this.#core;
-    const index = quorumValue(core.configuration, this.#matchOf);
+    let index = quorumValue(core.configuration, this.#matchOf);
     if (index <= core.commit) return;
     // Raft rule 2, figure 8 of the paper: an old entry on a majority may still be replaced.
     if (core.log.term(index) !== core.term && !mutated('raft-commit-old-term')) return;
+    if (this.#heldAbove < Infinity) {
+      index = Math.min(index, this.lastIndexUpTo(this.#heldAbove));
+      if (index <= core.commit) return;
+    }
     for (let i = core.commit + 1; i <= index; i++) this.#uncommittedBytes -= entryBytes(core.log.entry(i));
     core.commitTo(index);
     this.#reads.committedInTerm(index);
     if (this.#reads.waiting) this.#serveReads();
     this.#finishChange();
+  }
+
+  /** See `Raft.holdCommit`. An entry of this term is committed, so all that can be held are entries of this term. */
+  holdCommit(revision: number): void {
+    this.#heldAbove = mutated('raft-hold-ignored') ? Infinity : revision;
+    this.#maybeCommit();
+  }
+
+  /** The last entry at or below `revision`; the commit index when that is ahead of it. */
+  lastIndexUpTo(revision: number): number {
+    const { log, commit } = this.#core;
+    let index = log.lastIndex;
+    while (index > commit && log.entry(index).revision > revision) index--;
+    return index;
+  }
+
+  /** See `Raft.latestInstant`. */
+  get latestInstant(): number {
+    return Math.max(this.#core.log.lastRevision, this.electionClock, this.#readClock);
   }
 
   /** A committed joint configuration is left, by whoever leads; a leader that is no voter any more goes. */
@@ -196,7 +223,9 @@ export class Leader implements Role {
   #addRead(from: MemberId, token: number): void {
     const { environment, commit, committedInTerm } = this.#core;
     const index = committedInTerm || mutated('raft-read-before-own-commit') ? commit : -1;
-    const clock = environment.clock();
+    // A read that judged expiry later than what is held would have seen a key end that the scan at the held instant still shows.
+    const clock = Math.min(environment.clock(), this.#heldAbove);
+    if (clock > this.#readClock) this.#readClock = clock;
     let durableAt = 0;
     if (clock > environment.durableClock()) {
       this.#core.requestClockBound(clock);

@@ -105,6 +105,17 @@ export class Raft implements Transitions {
     return this.#role.readIndex(token);
   }
 
+  /**
+   * Nothing above `revision` commits on this leader, until it is called again or the term ends; Infinity lifts it. Reads are judged at
+   * no later instant. False unless an entry of its term is committed. `revision` is at least `latestInstant`, or what was held before.
+   */
+  holdCommit(revision: number): boolean {
+    if (this.#role.name !== 'leader' || !this.#core.committedInTerm) return false;
+    this.#core.changed = true;
+    this.#role.holdCommit(revision);
+    return true;
+  }
+
   transferLeadership(to: MemberId): TransferRefusal | null {
     this.#core.changed = true;
     return this.#role.name === 'leader' ? this.#role.transfer(to) : 'not_leader';
@@ -295,6 +306,16 @@ export class Raft implements Transitions {
   /** On a leader: no revision at or below it may be given any more; 0 otherwise. */
   get electionClock(): number {
     return this.#role.name === 'leader' ? this.#role.electionClock : 0;
+  }
+
+  /** On a leader: no entry of the log is of a later instant, and no read of this group was given one; 0 otherwise. */
+  get latestInstant(): number {
+    return this.#role.name === 'leader' ? this.#role.latestInstant : 0;
+  }
+
+  /** On a leader: everything at or below `revision` in its log lies at or below this index. */
+  indexToCommit(revision: number): number {
+    return this.#role.name === 'leader' ? this.#role.lastIndexUpTo(revision) : this.#core.log.lastIndex;
   }
 
   /** The highest instant that a quorum is known to have confirmed. */

@@ -173,3 +173,20 @@ test('member ids carry the term that added them, so a truncated change gives non
   assert.ok(typeof proposed !== 'string');
   assert.deepEqual(proposed.added, [MEMBERS_PER_TERM + 1, MEMBERS_PER_TERM + 2]);
 });
+
+test('Raft rule 22: a read that comes while a leader holds is judged no later than what is held', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const { raft } = elect(hosts);
+  const held = raft.latestInstant + 10;
+  assert.ok(raft.holdCommit(held));
+  hosts[0]!.clock = held + 500;
+  const clocks: number[] = [];
+  hosts[0]!.events.read = (_, { clock }) => void clocks.push(clock);
+  raft.readIndex(1);
+  settle(hosts);
+  assert.ok(raft.holdCommit(Infinity));
+  raft.readIndex(2);
+  settle(hosts);
+  assert.deepEqual(clocks, [held, held + 500]);
+  assert.equal(raft.latestInstant, held + 500);
+});

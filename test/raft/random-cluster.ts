@@ -26,6 +26,7 @@ type EventName =
   | 'heal'
   | 'config'
   | 'transfer'
+  | 'hold'
   | 'compact'
   | 'release'
   | 'unreachable'
@@ -56,6 +57,8 @@ export class RandomCluster {
   readonly #reorderChance: number;
   readonly #lazyChance: number;
   #network: InFlight[] = [];
+  /** What leaders were asked to hold back, by member. */
+  readonly #holds = new Map<MemberId, { readonly term: number; readonly revision: number }>();
   /** Who waits for a member to install its snapshot. */
   readonly #streams = new Map<MemberId, MemberId[]>();
   #turn = 1;
@@ -91,6 +94,7 @@ export class RandomCluster {
       ['heal', prng.pick([1, 4])],
       ['config', some(8)],
       ['transfer', some(3)],
+      ['hold', some(8)],
       ['compact', some(8)],
       ['release', some(4)],
       ['unreachable', some(2)],
@@ -118,6 +122,7 @@ export class RandomCluster {
       const [name] = this.#weights.find(([, weight]) => (at -= weight) < 0)!;
       this.#event(name);
       this.#checker.check();
+      this.#checkHolds();
       if (i % 64 === 0) this.#checker.checkLogs();
     }
     this.#checker.checkLogs();
@@ -213,6 +218,9 @@ export class RandomCluster {
         if (leader.raft.transferLeadership(this.#prng.pick([...this.#hosts.keys()])) === null) this.#count('transfer');
         break;
       }
+      case 'hold':
+        this.#hold(this.#leader() ?? host);
+        break;
       case 'compact':
         host.flush();
         if (this.#prng.chance(0.7)) host.compact(raft.appliedIndex - this.#prng.pick([0, 0, 2, 5]));
@@ -275,6 +283,43 @@ export class RandomCluster {
     const token = this.#nextReadToken++;
     this.#checker.asked(host.id, token);
     if (!host.raft.readIndex(token)) this.#checker.refused(token);
+  }
+
+  /** As a scan does: first at an instant that nothing in the log is above, then perhaps a later one; in the end it lets go. */
+  #hold(host: MemoryHost): void {
+    const { raft, id } = host;
+    const held = this.#holds.get(id);
+    if (held !== undefined && held.term === raft.term && raft.role === 'leader' && this.#prng.chance(0.5)) {
+      this.#holds.delete(id);
+      raft.holdCommit(Infinity);
+      this.#count('hold ended');
+      return;
+    }
+    const least = held?.term === raft.term ? held.revision : raft.latestInstant;
+    const revision = least + this.#prng.pick([0, 0, 3]);
+    if (!raft.holdCommit(revision)) return;
+    this.#holds.set(id, { term: raft.term, revision });
+    this.#count('hold');
+  }
+
+  #checkHolds(): void {
+    for (const [id, { term, revision }] of this.#holds) {
+      const { raft, alive } = this.#hosts.get(id)!;
+      if (!alive || raft.role !== 'leader' || raft.term !== term) this.#holds.delete(id);
+      else {
+        const next = raft.commitIndex;
+        const last = next > raft.appliedIndex ? raft.entry(next).revision : 0;
+        assert.ok(last <= revision, `leader ${id} holds back what is above ${revision}, and committed ${last}`);
+      }
+    }
+  }
+
+  #endHolds(): void {
+    for (const [id, { term }] of this.#holds) {
+      const { raft } = this.#hosts.get(id)!;
+      if (raft.role === 'leader' && raft.term === term) raft.holdCommit(Infinity);
+    }
+    this.#holds.clear();
   }
 
   #changeMembers(host: MemoryHost): void {
@@ -426,6 +471,7 @@ export class RandomCluster {
   /** Nothing fails any more: the group must elect, finish what it began, take a write, and bring everybody up to it. */
   #heal(): void {
     this.#calm = true;
+    this.#endHolds();
     this.#blocked.clear();
     for (const host of this.#hosts.values()) {
       if (host.alive) continue;

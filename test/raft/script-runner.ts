@@ -16,6 +16,7 @@ import { GROUP, MemoryHost, newDisk, type MachineState } from './memory-host.js'
  *   deliver A->B [count]   drop A->B [count]   repeat A->B (the oldest message once more)
  *   settle [M...]          ready, write and deliver among these (all without names) until nothing moves; silent on messages
  *   propose M text         read M       transfer M A
+ *   hold M INDEX (nothing behind this entry commits; without INDEX the hold ends)
  *   config M [add=node] [promote=A] [demote=A] [remove=A] [at=index]
  *   crash M      restart M     lose M INDEX (entries above are lost from the disk)
  *   flush M      compact M INDEX     stream A B (a snapshot of A goes to B)     report A B
@@ -105,6 +106,12 @@ class ScriptRunner {
         const token = this.#token++;
         const asked = this.#host(first).raft.readIndex(token);
         this.#say(asked ? `read ${token} waits` : `read ${token} refused: no leader`);
+        break;
+      }
+      case 'hold': {
+        const { raft } = this.#host(first);
+        const revision = second === undefined ? Infinity : raft.entry(Number(second)).revision;
+        this.#say(raft.holdCommit(revision) ? (second === undefined ? 'ends' : `behind ${second}`) : 'refused');
         break;
       }
       case 'transfer':
