@@ -26,6 +26,7 @@ import { NodeNetwork } from './platform/node-network.js';
 import { NodeRandom } from './platform/node-random.js';
 import { PiscinaExecutor } from './platform/piscina-executor.js';
 import { startHttpServer } from './server/http/http-server.js';
+import { observeGroups, observePeers } from './server/cluster-metrics.js';
 import { startManagementServer } from './server/management/management-server.js';
 import { LOOP_DELAY_RESOLUTION_MS, Metrics } from './server/metrics.js';
 import { NodeService } from './server/node-service.js';
@@ -79,6 +80,8 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     stopped.push(() => executor.close());
     const metrics = new Metrics();
     const peers: PeersBox = { transport: null };
+    const others = members.filter((nodeId) => nodeId !== config.nodeId);
+    const bindings = new PeerBindings(disk.blocking, config.dataDir, others);
     const node = await openLocalNode({
       ...config,
       disk,
@@ -88,7 +91,11 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       members,
       ...(config.cluster.length === 0
         ? {}
-        : { clusterId: clusterIdOf(config.cluster), transport: raftTransport(peers) }),
+        : {
+            clusterId: clusterIdOf(config.cluster),
+            transport: raftTransport(peers),
+            missingMembers: () => bindings.missing,
+          }),
       logWriter: new LogThreadWriter(),
       blockReaderThread: new NodeBlockReaderThread(),
       logger,
@@ -132,7 +139,6 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
         logger,
         limits: { maxValueBytes: config.maxValueBytes },
       });
-      const bindings = new PeerBindings(disk.blocking, config.dataDir);
       const addresses = new Map(config.cluster.map((member) => [member.nodeId, member]));
       const transport = new PeerTransport({
         network: new NodeNetwork(),
@@ -152,14 +158,21 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
         onMessages: (nodeId, messages) => node.host.receive(nodeId, messages),
         onRequest: (_nodeId, body, answer) => void forwarded.handle(body).then(answer, onFatal),
         onBulk: (nodeId, header, stream) => node.host.receiveBulk(nodeId, header, stream),
-        onPeerUp: (nodeId) => logger.info({ peer: nodeId }, 'peer connected'),
+        onPeerUp: (nodeId) => {
+          logger.info({ peer: nodeId }, 'peer connected');
+          if (bindings.welcomed(nodeId)) logger.info({}, 'every member has met this data directory: it takes part');
+        },
         onPeerDown: (nodeId) => {
           logger.warn({ peer: nodeId }, 'peer lost');
           node.host.peerDown(nodeId);
         },
       });
       peers.transport = transport;
+      observePeers(metrics, () => transport.stats());
       await transport.listen();
+      if (!bindings.isKnown) {
+        logger.info({ members: bindings.missing }, 'a new data directory takes part when it has met every member once');
+      }
       service = new RoutedService({
         local,
         map,
@@ -173,6 +186,7 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     loopDelay.enable();
     stopped.push(() => void loopDelay.disable());
     metrics.observeNode({ node, loopDelay });
+    observeGroups(metrics, node.host.groups);
 
     const { maxValueBytes, corsOrigins } = config;
     const http = await startHttpServer({

@@ -19,6 +19,7 @@ import { settling, type Done } from './waiters.js';
 
 /** More than this read from peers and not yet in the log: appends are dropped, as a slow network would. */
 const MAX_BACKLOG_BYTES = 64 << 20;
+const NOBODY: readonly string[] = [];
 
 export interface GroupHostOptions {
   readonly groups: readonly Group[];
@@ -34,6 +35,8 @@ export interface GroupHostOptions {
   readonly tickMs: number;
   /** The token of the first ReadIndex round: above all of this data directory's earlier lives. */
   readonly firstReadToken: number;
+  /** As `GroupHost.missingMembers`; nobody unless told. */
+  readonly missingMembers?: () => readonly string[];
 }
 
 /**
@@ -53,6 +56,7 @@ export class GroupHost {
   readonly #leadership: Leadership;
   readonly #deadlines: Deadlines;
   readonly #ticking: Ticking;
+  readonly #missingMembers: () => readonly string[];
   #stopped = false;
 
   constructor(options: GroupHostOptions) {
@@ -71,6 +75,7 @@ export class GroupHost {
     this.#writes = new Writes({ engine, log, clock, loop, isAlone: options.transport === NO_TRANSPORT });
     this.#leadership = new Leadership(groups, clock, loop.turns);
     this.#deadlines = new Deadlines(groups, clock, loop, options.requestTimeoutMs);
+    this.#missingMembers = options.missingMembers ?? (() => NOBODY);
     this.#ticking = new Ticking({
       groups,
       clock,
@@ -80,7 +85,16 @@ export class GroupHost {
       tickMs: options.tickMs,
       readsAlone: (group) => this.readsAlone(group),
       isClosed: () => this.#writes.isClosed,
+      takesPart: () => this.missingMembers.length === 0,
     });
+  }
+
+  /**
+   * Members that have not bound this data directory yet. Until all have, this node neither votes nor acknowledges (Raft rule 11): its
+   * cores get no messages and no ticks.
+   */
+  get missingMembers(): readonly string[] {
+    return this.#missingMembers();
   }
 
   get snapshots(): SnapshotStreams {
@@ -101,7 +115,7 @@ export class GroupHost {
 
   /** Raft messages from a peer, all that its socket had (Raft rule 17). */
   receive(nodeId: string, messages: readonly Message[]): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.missingMembers.length > 0) return;
     for (const message of messages) {
       const group = this.#byId.get(message.group);
       if (group === undefined) continue;
@@ -128,6 +142,7 @@ export class GroupHost {
   /** A snapshot that another node streams. */
   receiveBulk(nodeId: string, header: Uint8Array, source: BulkSource): void {
     if (this.#stopped) source.refuse(`node ${nodeId}: this one shuts down`);
+    else if (this.missingMembers.length > 0) source.refuse(`node ${nodeId}: this one has not met all members yet`);
     else this.snapshots.receive((groupId) => this.#byId.get(groupId), header, source);
   }
 

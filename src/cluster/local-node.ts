@@ -65,6 +65,8 @@ export interface LocalNodeOptions {
   /** For a new data directory that belongs to a cluster of several; random unless told. */
   readonly clusterId?: string;
   readonly transport?: RaftTransport;
+  /** As `GroupHost.missingMembers`. */
+  readonly missingMembers?: () => readonly string[];
   /** The node can't go on: a failed sync, a broken invariant of the storage. The process has to end. */
   readonly onFatal: (error: Error) => void;
   readonly onLogWrite?: (durationMs: number, bytes: number, records: number) => void;
@@ -197,6 +199,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       requestTimeoutMs: options.requestTimeoutMs,
       tickMs: options.tuning?.tickMs ?? TICK_MS,
       firstReadToken: recoveredBound + 1,
+      ...(options.missingMembers === undefined ? {} : { missingMembers: options.missingMembers }),
     });
     await host.startAlone();
     const bound: NodeIdentity = { ...identity, logId: Buffer.from(log.logId).toString('hex') };

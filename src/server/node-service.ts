@@ -147,8 +147,13 @@ export class NodeService implements Service {
     const admission = this.#host.admission();
     const leaderless = this.#groups.filter((group) => this.#host.leaderOf(group) === null).length;
     const led = this.#groups.filter((group) => group.isServing).length;
+    const { missingMembers } = this.#host;
     const leaders =
-      leaderless > 0 ? `${leaderless} partitions have no leader` : `leads ${led} of ${this.#groups.length} partitions`;
+      missingMembers.length > 0
+        ? `a new data directory takes part when it has met every member once: waits for ${missingMembers.join(', ')}`
+        : leaderless > 0
+          ? `${leaderless} partitions have no leader`
+          : `leads ${led} of ${this.#groups.length} partitions`;
     return {
       ready: !this.#draining && leaderless === 0,
       checks: [

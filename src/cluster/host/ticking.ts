@@ -19,6 +19,7 @@ export interface TickingOptions {
   readonly readsAlone: (group: Group) => boolean;
   /** Leadership stays where it is when nothing is taken any more. */
   readonly isClosed: () => boolean;
+  readonly takesPart: () => boolean;
 }
 
 /** Raft's time: ticks for all cores, and now and then a look at who leads. */
@@ -52,7 +53,8 @@ export class Ticking {
   }
 
   #tick(): void {
-    const { groups, log, turns, leadership, readsAlone, isClosed } = this.#options;
+    const { groups, log, turns, leadership, readsAlone, isClosed, takesPart } = this.#options;
+    if (!takesPart()) return;
     if (++this.#ticks % TICKS_PER_BALANCE === 0 && !isClosed()) {
       // Raft rule 14: who can't write makes room for those who can.
       if (log.admission === 'disk_full') leadership.offerAll();
