@@ -4,6 +4,14 @@ import { ControlArea, SLOTS, WORD_DURABLE, WORD_PUBLISHED } from './shared-area.
 
 /** Slots that only urgent items may take. */
 const URGENT_SLOTS = 64;
+/**
+ * Shares of the ring. An empty one begins anew from the first on; one that holds no more than QUIET turns back from the second on:
+ * where no record ever was, the ring takes no memory. The room that a turn leaves unused until its records are released is
+ * not missed: an empty ring loses none, the other one keeps three eighths.
+ */
+const EMPTY_TURNS_AT = 1 / 16;
+const TURNS_AT = 1 / 2;
+const QUIET = 1 / 8;
 
 /**
  * The main thread's side of the ring: hands out contiguous space, publishes records and frees their space in order.
@@ -45,20 +53,22 @@ export class LogRing {
   /** The position at which `bytes` contiguous bytes are free, or -1. Nothing is taken yet. */
   find(bytes: number, urgent: boolean): number {
     if (this.#published - this.#released >= (urgent ? SLOTS - 1 : SLOTS - 1 - URGENT_SLOTS)) return -1;
-    let at = this.#head;
-    const contiguous = this.#sizeBytes - (at % this.#sizeBytes);
-    if (alignUp(bytes) > contiguous) at += contiguous;
-    return at + alignUp(bytes) <= this.#limit(urgent) ? at : -1;
+    const needed = alignUp(bytes);
+    const offset = this.#head % this.#sizeBytes;
+    const beginning = this.#head - offset + this.#sizeBytes;
+    if (this.#turnsEarly(offset) && beginning + needed <= this.#limit(beginning, urgent)) return beginning;
+    const at = needed > this.#sizeBytes - offset ? beginning : this.#head;
+    return at + needed <= this.#limit(at, urgent) ? at : -1;
   }
 
   /** Free bytes, not all in one piece. */
   get freeBytes(): number {
-    return this.#limit(false) - this.#head;
+    return this.#limit(this.#head, false) - this.#head;
   }
 
   /** How far a record that begins at the position may reach. */
   reach(at: number, urgent: boolean): number {
-    return Math.min(at - (at % this.#sizeBytes) + this.#sizeBytes, this.#limit(urgent));
+    return Math.min(at - (at % this.#sizeBytes) + this.#sizeBytes, this.#limit(at, urgent));
   }
 
   offset(position: number): number {
@@ -71,6 +81,7 @@ export class LogRing {
     const offset = at % this.#sizeBytes;
     this.bytes.fill(0, offset + bytes, offset + padded);
     const sequence = ++this.#published;
+    if (this.usedBytes === 0) this.#tail = at;
     this.#head = at + padded;
     this.#ends[sequence & (SLOTS - 1)] = this.#head;
     this.#control.setSlot(sequence, offset, padded, spare);
@@ -92,7 +103,15 @@ export class LogRing {
     this.#tail = this.#ends[sequence & (SLOTS - 1)]!;
   }
 
-  #limit(urgent: boolean): number {
-    return this.#tail + this.#sizeBytes - (urgent ? 0 : this.#urgentBytes);
+  #turnsEarly(offset: number): boolean {
+    const used = this.usedBytes;
+    if (used === 0) return offset >= this.#sizeBytes * EMPTY_TURNS_AT;
+    return used <= this.#sizeBytes * QUIET && offset >= this.#sizeBytes * TURNS_AT;
+  }
+
+  /** Where a record at the position has to end: of an empty ring all is free. */
+  #limit(at: number, urgent: boolean): number {
+    const tail = this.usedBytes === 0 ? at : this.#tail;
+    return tail + this.#sizeBytes - (urgent ? 0 : this.#urgentBytes);
   }
 }
