@@ -49,6 +49,8 @@ export class Raft implements Transitions {
   readonly #core: Core;
   #role: Follower | Candidate | Leader;
   #shown: SoftState;
+  #electionsStood = 0;
+  #electionsWon = 0;
 
   constructor(start: RaftStart, environment: RaftEnvironment, options: Partial<RaftOptions> = {}) {
     this.#core = new Core(start, environment, { ...DEFAULT_RAFT_OPTIONS, ...options });
@@ -232,6 +234,15 @@ export class Raft implements Transitions {
     return this.#core.leader;
   }
 
+  /** Elections proper, not pre-votes, in which this member stood since it was made. */
+  get electionsStood(): number {
+    return this.#electionsStood;
+  }
+
+  get electionsWon(): number {
+    return this.#electionsWon;
+  }
+
   get hardState(): HardState {
     return { term: this.#core.term, vote: this.#core.vote, commit: this.#core.commit };
   }
@@ -368,12 +379,16 @@ export class Raft implements Transitions {
     core.changed = true;
     this.#role.leave();
     const pre = wantsPreVote && core.configuration.soleVoter !== core.id;
-    if (!pre) core.enterTerm(core.term + 1, core.id);
+    if (!pre) {
+      this.#electionsStood++;
+      core.enterTerm(core.term + 1, core.id);
+    }
     this.#role = new Candidate(core, this, pre, transfer);
   }
 
   becomeLeader(electionClock: number): void {
     this.#core.changed = true;
+    this.#electionsWon++;
     this.#role.leave();
     this.#role = new Leader(this.#core, this, electionClock);
   }

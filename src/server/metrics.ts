@@ -36,10 +36,10 @@ export interface Sample {
   readonly value: number;
 }
 
-/** Event-loop delay in nanoseconds, as `perf_hooks` measures it. */
 /** How often the event loop's delay is sampled. */
 export const LOOP_DELAY_RESOLUTION_MS = 5;
 
+/** Event-loop delay in nanoseconds, as `perf_hooks` measures it. */
 export interface LoopDelay {
   readonly mean: number;
   readonly max: number;

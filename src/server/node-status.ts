@@ -28,9 +28,17 @@ export function nodeStatus(options: NodeStatusOptions): NodeStatus {
       partition: group.partition,
       leader: host.leaderOf(group) ?? '',
       replicas: group.raft.configuration.members.map(({ nodeId }) => nodeId),
+      role: group.raft.role,
       term: group.raft.term,
       commitIndex: group.raft.commitIndex,
       appliedIndex: group.appliedIndex,
+      electionsStood: group.raft.electionsStood,
+      electionsWon: group.raft.electionsWon,
+      followers: group.raft.progress.map(({ nodeId, state, match }) => ({
+        nodeId,
+        state,
+        lagEntries: group.raft.lastIndex - match,
+      })),
     })),
     peers: options.peers ?? [],
     storage: {

@@ -176,9 +176,16 @@ export interface NodeStatus {
     readonly leader: string;
     /** Node ids of those that hold the partition. */
     readonly replicas: readonly string[];
+    /** Of this node's replica. */
+    readonly role: string;
     readonly term: number;
     readonly commitIndex: number;
     readonly appliedIndex: number;
+    /** Elections that this replica stood in, and won, since the node started. */
+    readonly electionsStood: number;
+    readonly electionsWon: number;
+    /** On the leader: how far the disks of the others are behind its log. Else empty. */
+    readonly followers: readonly { readonly nodeId: string; readonly state: string; readonly lagEntries: number }[];
   }[];
   /** The other nodes of the cluster. */
   readonly peers: readonly {

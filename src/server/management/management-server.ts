@@ -69,7 +69,7 @@ export async function startManagementServer(options: ManagementServerOptions): P
     );
   });
   get('/api/v1/cluster', (response, request) => {
-    const body = JSON.stringify(clusterStatus(service.status()));
+    const body = JSON.stringify(clusterStatus(service.status(), service.readiness().ready));
     writeAnswer(target(context, response, request), 200, 'application/json', body, false);
   });
   const openapi = JSON.stringify(OPENAPI);

@@ -50,6 +50,41 @@ const KEY_PARAMETER: Schema = {
   description: '1 to 4,096 bytes of percent-encoded UTF-8; slashes may stand as they are',
   schema: { type: 'string', minLength: 1 },
 };
+const integer: Schema = { type: 'integer', minimum: 0 };
+const clusterNode = object(
+  {
+    id: string,
+    state: { enum: ['serving', 'not_ready', 'connected', 'not_reached'] },
+    partitionsLed: integer,
+    roundTripMs: { type: 'number', description: 'of messages between nodes, smoothed' },
+    version: { ...string, description: 'this and what follows: only of the node that answers' },
+    startedAt: { ...string, format: 'date-time' },
+    sizeBytes: integer,
+    storage: { type: 'object' },
+  },
+  ['id', 'state', 'partitionsLed'],
+);
+const clusterPartition = object(
+  {
+    partition: integer,
+    leader: { type: ['string', 'null'], description: 'null: none is known' },
+    replicas: array(string),
+    role: { ...string, description: 'of the replica on the node that answers, as term, indexes and elections' },
+    term: integer,
+    commitIndex: integer,
+    appliedIndex: integer,
+    lag: { ...integer, description: 'committed entries that are not applied here' },
+    elections: object({ stood: integer, won: integer }),
+    followers: array(
+      object({
+        id: string,
+        state: string,
+        lag: { ...integer, description: "entries of the leader's log that are not on this disk" },
+      }),
+    ),
+  },
+  ['partition', 'leader', 'replicas', 'role', 'term', 'commitIndex', 'appliedIndex', 'lag', 'elections'],
+);
 const AT = parameter('at', 'read history: digits are a revision, RFC 3339 is a time', string);
 const CONSISTENCY = parameter('consistency', 'stale answers carry X-Cairn-Staleness-Ms', {
   enum: ['linearizable', 'stale'],
@@ -258,10 +293,11 @@ export const OPENAPI: Schema = {
             description: 'nodes, partitions, leaders, lag, sizes',
             content: json(
               object({
+                nodeId: { ...string, description: 'the node that answers' },
                 clusterId: string,
                 revision,
-                nodes: array({ type: 'object' }),
-                partitions: array({ type: 'object' }),
+                nodes: array(clusterNode),
+                partitions: array(clusterPartition),
               }),
             ),
           },
