@@ -22,12 +22,18 @@ export class NotFoundError extends Error {
   override readonly name = 'NotFoundError';
 }
 
+/** The cluster, or a part of it, can't serve now. */
+export class NotServingError extends Error {
+  override readonly name = 'NotServingError';
+}
+
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage;
   if (error instanceof UsageError) return EXIT_CODES.usage;
   if (error instanceof NotFoundError) return EXIT_CODES.notFound;
   if (error instanceof ConflictError) return EXIT_CODES.conflict;
   if (error instanceof AuthError) return EXIT_CODES.auth;
+  if (error instanceof NotServingError) return EXIT_CODES.unavailable;
   if (error instanceof UnavailableError || error instanceof DeadlineError) return EXIT_CODES.unavailable;
   if (error instanceof InvalidRequestError && error.outcome === 'not_executed') return EXIT_CODES.usage;
   return EXIT_CODES.error;

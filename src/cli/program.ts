@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addBatchCommand } from './batch-command.js';
 import { addBenchCommand } from './bench-command.js';
 import { addDoctorCommand } from './doctor-command.js';
+import { addClusterCommand } from './cluster-command.js';
 import { exitCodeOf, messageOf } from './exit-code.js';
 import { addKeyCommands } from './key-commands.js';
 import { colour, say, type Terminal } from './output.js';
@@ -35,6 +36,7 @@ Examples:
   cairn put user:123 '{"name":"John","age":30}'
   cairn get user:123
   cairn range user: -o table
+  cairn cluster status                            nodes, leaders, lag
   cairn bench --op put --seconds 5
   cairn doctor                                    what could keep a node from running well`,
     );
@@ -43,6 +45,7 @@ Examples:
   addKeyCommands(program, terminal);
   addRangeCommand(program, terminal);
   addBatchCommand(program, terminal);
+  addClusterCommand(program, terminal);
   addBenchCommand(program, terminal);
   addDoctorCommand(program, terminal);
   return program;

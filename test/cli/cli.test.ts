@@ -1,36 +1,13 @@
 import assert from 'node:assert/strict';
-import { PassThrough, Readable } from 'node:stream';
 import { test, type TestContext } from 'node:test';
-import { run } from '../../src/cli/program.js';
 import { startServer } from '../server/tcp/harness.js';
-
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-function collected(stream: PassThrough): () => string {
-  const chunks: Buffer[] = [];
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return () => Buffer.concat(chunks).toString('utf8');
-}
+import { runCli, type Ran } from './run-cli.js';
 
 async function cairn(port: number, commandLine: readonly string[], input = ''): Promise<Ran> {
-  const stdout = new PassThrough();
-  const stderr = new PassThrough();
-  const [out, err] = [collected(stdout), collected(stderr)];
   const before = process.env['CAIRN_ENDPOINTS'];
   process.env['CAIRN_ENDPOINTS'] = `127.0.0.1:${port}`;
   try {
-    const code = await run(commandLine, {
-      stdout,
-      stderr,
-      stdin: Readable.from([Buffer.from(input)]),
-      environment: { NO_COLOR: '1' },
-    });
-    await new Promise((resolve) => setImmediate(resolve));
-    return { code, out: out(), err: err() };
+    return await runCli(commandLine, input);
   } finally {
     if (before === undefined) delete process.env['CAIRN_ENDPOINTS'];
     else process.env['CAIRN_ENDPOINTS'] = before;
