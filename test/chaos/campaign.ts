@@ -73,8 +73,7 @@ export class Campaign {
     const lastedMs = performance.now() - startedMs;
     let notes = '';
     for (const trouble of troubles) {
-      const note = await trouble.end();
-      if (note !== '') notes += `; ${note}`;
+      notes += await trouble.end();
     }
     const took = await probes.allWritten(world.cluster.names, performance.now(), HEALED_LIMIT_MS);
     add(this.healed, first, took);

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { get } from 'node:http';
+import { get, request, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { NodeProcess } from './node-process.js';
 import { sleep } from './system.js';
 
@@ -28,6 +30,7 @@ const FLAGS = {
   workers: '1',
 };
 const STATUS_LIMIT_MS = 2000;
+const PLANT = fileURLToPath(new URL('./plant.js', import.meta.url));
 
 interface ClusterStatus {
   readonly partitions: readonly { readonly partition: number; readonly leader: string | null }[];
@@ -39,6 +42,8 @@ export class Cluster {
   readonly places: ReadonlyMap<string, NodePlace>;
   /** Called with a node's last lines when it ends and nobody ended it. */
   onCrash: (name: string, lastLines: string) => void = () => undefined;
+  /** A bug that the nodes are to have. */
+  mutation: string | null = null;
   readonly #running = new Map<string, NodeProcess>();
 
   constructor(directory: string, places: readonly NodePlace[]) {
@@ -66,7 +71,13 @@ export class Cluster {
   async start(name: string): Promise<void> {
     const { prefix } = this.places.get(name)!;
     mkdirSync(this.dataDirectory(name), { recursive: true });
-    const node = new NodeProcess(prefix, this.#flags(name), join(this.directory, `${name}.log`));
+    const node = new NodeProcess({
+      prefix,
+      environment:
+        this.mutation === null ? {} : { NODE_OPTIONS: `--import=${PLANT}`, CAIRN_CHAOS_MUTATION: this.mutation },
+      flags: this.#flags(name),
+      logFile: join(this.directory, `${name}.log`),
+    });
     this.#running.set(name, node);
     void node.ended.then(() => {
       // One that ends while it starts is its starter's business.
@@ -117,6 +128,17 @@ export class Cluster {
       }
       await sleep(50);
     }
+  }
+
+  /** Brings everything in memory into tables. */
+  async compact(name: string): Promise<void> {
+    const { host, managementPort: port } = this.places.get(name)!;
+    const sent = request({ host, port, path: '/api/v1/compact', method: 'POST', agent: false });
+    sent.end();
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    response.resume();
+    await once(response, 'end');
+    if (response.statusCode !== 200) throw new Error(`${name} does not compact: status ${response.statusCode}`);
   }
 
   #status(name: string): Promise<ClusterStatus | null> {

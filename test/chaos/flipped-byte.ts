@@ -54,11 +54,13 @@ export class FlippedByte {
     return new FlippedByte(path, offset + RECORD_HEADER_BYTES + prng.below(Math.max(1, bytes - RECORD_HEADER_BYTES)));
   }
 
-  /** Changed back, unless the file is gone or the byte is another one. False: somebody repaired it. */
-  restore(): boolean {
-    if (!existsSync(this.#path) || this.#read() !== this.#flipped) return false;
+  /** False when somebody has removed or replaced it. */
+  isThere(): boolean {
+    return existsSync(this.#path) && this.#read() === this.#flipped;
+  }
+
+  restore(): void {
     this.#write(this.#flipped ^ 0x10);
-    return true;
   }
 
   #read(): number {

@@ -108,29 +108,45 @@ function isFinal(call: Operation['call'], final: ReadonlyMap<string, FinalValue 
   return call.kind === 'put' && [...final.values()].some((found) => found?.value === call.value);
 }
 
+/** Of one read of many keys: how many were told, and how many were not. */
+export interface ReadCounts {
+  told: number;
+  untold: number;
+}
+
+const READS_AT_ONCE = 8;
+
 /**
- * Reads the keys of an earlier generation again, through one client. Keys that it does not tell are left out when that is allowed,
- * as of a node with a damaged disk. Returns how many it told; throws when one was lost.
+ * Reads the keys of an earlier generation again, through one client. Keys that it does not tell are counted, as a node with a
+ * damaged disk may refuse some. Throws when one was lost.
  */
 export async function readAgain(
   { prefix, operations }: RestOfGeneration,
   client: ClusterClient,
   attempts: number,
-): Promise<{ readonly told: number; readonly untold: number }> {
+  isOver: () => boolean,
+): Promise<ReadCounts> {
   const final = new Map<string, FinalValue | null>();
   const keys = [...byKey(operations).keys()];
-  for (const key of keys) {
-    for (let attempt = 0; attempt < attempts && !final.has(key); attempt++) {
-      const outcome = await client.get(prefix + key);
-      if (outcome.kind === 'found') final.set(key, { value: outcome.value, revision: outcome.revision });
-      else if (outcome.kind === 'absent') final.set(key, null);
-      else await sleep(100);
+  let next = 0;
+  let asked = 0;
+  const read = async (): Promise<void> => {
+    for (let key = keys[next++]; key !== undefined && !isOver(); key = keys[next++]) {
+      asked++;
+      for (let attempt = 1; attempt <= attempts; attempt++) {
+        const outcome = await client.get(prefix + key);
+        if (outcome.kind === 'found') final.set(key, { value: outcome.value, revision: outcome.revision });
+        if (outcome.kind === 'absent') final.set(key, null);
+        if (final.has(key)) break;
+        if (attempt < attempts) await sleep(100);
+      }
     }
-  }
+  };
+  await Promise.all(Array.from({ length: READS_AT_ONCE }, read));
   const [lost] = checkDurability(
     operations.filter(({ key }) => final.has(key)),
     final,
   );
   if (lost !== undefined) throw new ChaosViolation(`promise 1: ${prefix}${lost.message}`);
-  return { told: final.size, untold: keys.length - final.size };
+  return { told: final.size, untold: asked - final.size };
 }

@@ -1,12 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Prng } from '../../src/base/prng.js';
+import type { Operation } from '../sim/checkers/operation.js';
 import type { ClusterClient } from '../sim/cluster/cluster-client.js';
 import { HistoryViolation } from '../sim/cluster/check-history.js';
 import { BinaryChaosClient } from './binary-client.js';
 import { ChaosClient, Tally } from './chaos-client.js';
 import type { Cluster } from './cluster.js';
-import { Generation, readAgain, type RestOfGeneration } from './generation.js';
+import { Generation, readAgain, type ReadCounts, type RestOfGeneration } from './generation.js';
 import { HttpChaosClient } from './http-client.js';
 import { sleep } from './system.js';
 import { ChaosViolation } from './violation.js';
@@ -14,6 +15,10 @@ import { ChaosViolation } from './violation.js';
 const GENERATION_MS = 6000;
 const MOST_OPERATIONS = 4000;
 const LOOK_EVERY_MS = 100;
+/** More than a memtable of the nodes holds. */
+const FILLING_VALUES = 400;
+const FILLING_BATCH = 50;
+const FILLING_VALUE_BYTES = 4000;
 
 /** Clients of all nodes that read and write the same keys, and the checks of what they were told. */
 export class Load {
@@ -72,18 +77,42 @@ export class Load {
     this.#isStopped = true;
   }
 
-  /** Reads what earlier generations left through one node, the newest first; throws when something was lost. */
-  async readAgain(node: string, attempts: number, limitMs = Infinity): Promise<{ told: number; untold: number }> {
-    const client = this.#http.get(node)!;
-    const all = { told: 0, untold: 0 };
-    const endMs = performance.now() + limitMs;
-    for (const rest of this.#rests.toReversed()) {
-      if (performance.now() > endMs) break;
-      const { told, untold } = await readAgain(rest, client, attempts);
-      all.told += told;
-      all.untold += untold;
+  /** Writes values that are not touched again, so that every node has tables from the beginning. */
+  async fillTables(): Promise<void> {
+    const prefix = 'filling/';
+    const values = Array.from({ length: FILLING_VALUES }, (_, i) => ({
+      key: `${i}`,
+      value: `${i}:${noise(this.#prng)}`,
+    }));
+    const operations: Operation[] = [];
+    for (let from = 0; from < values.length; from += FILLING_BATCH) {
+      const batch = values.slice(from, from + FILLING_BATCH);
+      const outcomes = await this.#anyNode.batch(batch.map(({ key, value }) => ({ key: prefix + key, value })));
+      for (const [i, { key, value }] of batch.entries()) {
+        const outcome = outcomes[i]!;
+        if (outcome.kind !== 'written')
+          throw new ChaosViolation(`all is well, and a write is answered ${outcome.kind}`);
+        const call = { kind: 'put', value, condition: null } as const;
+        operations.push({ id: from + i, client: 0, key, call, outcome, invoked: 0, returned: 1 });
+      }
     }
-    return all;
+    this.#rests.push({ prefix, operations });
+    await Promise.all(this.#cluster.names.map((name) => this.#cluster.compact(name)));
+  }
+
+  /** Reads what earlier generations left through one node, in any order; throws when something was lost. */
+  async readAgain(node: string, attempts: number, limitMs = Infinity): Promise<ReadCounts> {
+    const client = this.#http.get(node)!;
+    const counts: ReadCounts = { told: 0, untold: 0 };
+    const endMs = performance.now() + limitMs;
+    // The filling first: it is what lies in tables for certain.
+    for (const rest of [...this.#rests]) {
+      const { told, untold } = await readAgain(rest, client, attempts, () => performance.now() > endMs);
+      counts.told += told;
+      counts.untold += untold;
+      if (performance.now() > endMs) break;
+    }
+    return counts;
   }
 
   #begin(): Generation {
@@ -124,6 +153,13 @@ export class Load {
     writeFileSync(file, `${lines.join('\n')}\n`);
     return file;
   }
+}
+
+/** Text that can't be compressed away. */
+function noise(prng: Prng): string {
+  const bytes = Buffer.alloc(FILLING_VALUE_BYTES);
+  prng.fill(bytes);
+  return bytes.toString('base64');
 }
 
 function infinityAsText(_name: string, value: unknown): unknown {

@@ -11,6 +11,14 @@ const REMEMBERED_LINES = 20;
 const running = new Set<ChildProcess>();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
+export interface NodeCommand {
+  /** In front of the command line. */
+  readonly prefix: readonly string[];
+  readonly flags: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly logFile: string;
+}
+
 /** A node as users start it. What it writes goes to a file. */
 export class NodeProcess {
   /** It said that it is ready. Rejects when it ends before. */
@@ -21,13 +29,13 @@ export class NodeProcess {
   readonly #child: ChildProcess;
   readonly #lastLines: string[] = [];
 
-  constructor(prefix: readonly string[], flags: readonly string[], logFile: string) {
+  constructor({ prefix, flags, environment, logFile }: NodeCommand) {
     const [command, ...parameters] = [...prefix, process.execPath, CAIRN, 'serve', ...flags] as [string, ...string[]];
     const log = createWriteStream(logFile, { flags: 'a' });
     log.write(`--- ${flags.join(' ')}\n`);
     this.#child = spawn(command, parameters, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1' },
+      env: { ...process.env, NO_COLOR: '1', ...environment },
     });
     running.add(this.#child);
     this.ended = once(this.#child, 'close').then(([code, signal]) => {
