@@ -6,6 +6,7 @@ import { prepare, root } from './prepare.mjs';
 prepare();
 const { main } = await import(pathToFileURL(path.join(root, 'dist/test/sim/main.js')).href);
 process.exitCode = await main(process.argv.slice(2), {
+  command: 'npm run sim --',
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   nowMs: () => performance.now(),

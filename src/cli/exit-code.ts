@@ -22,6 +22,17 @@ export class NotFoundError extends Error {
   override readonly name = 'NotFoundError';
 }
 
+/** A command that has said already what went wrong. */
+export class SaidError extends Error {
+  override readonly name = 'SaidError';
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
 /** The cluster, or a part of it, can't serve now. */
 export class NotServingError extends Error {
   override readonly name = 'NotServingError';
@@ -33,6 +44,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof NotFoundError) return EXIT_CODES.notFound;
   if (error instanceof ConflictError) return EXIT_CODES.conflict;
   if (error instanceof AuthError) return EXIT_CODES.auth;
+  if (error instanceof SaidError) return error.exitCode;
   if (error instanceof NotServingError) return EXIT_CODES.unavailable;
   if (error instanceof UnavailableError || error instanceof DeadlineError) return EXIT_CODES.unavailable;
   if (error instanceof InvalidRequestError && error.outcome === 'not_executed') return EXIT_CODES.usage;

@@ -4,12 +4,13 @@ import { addBatchCommand } from './batch-command.js';
 import { addBenchCommand } from './bench-command.js';
 import { addDoctorCommand } from './doctor-command.js';
 import { addClusterCommand } from './cluster-command.js';
-import { exitCodeOf, messageOf } from './exit-code.js';
+import { exitCodeOf, messageOf, SaidError } from './exit-code.js';
 import { addKeyCommands } from './key-commands.js';
 import { colour, say, type Terminal } from './output.js';
 import { addPlaygroundCommand } from './playground-command.js';
 import { addRangeCommand } from './range-command.js';
 import { addServeCommand } from './serve-command.js';
+import { addSimCommand } from './sim-command.js';
 
 const MANIFEST = new URL('../../../package.json', import.meta.url);
 
@@ -38,6 +39,7 @@ Examples:
   cairn range user: -o table
   cairn cluster status                            nodes, leaders, lag
   cairn bench --op put --seconds 5
+  cairn sim --seeds 20                            simulated clusters that try to break it
   cairn doctor                                    what could keep a node from running well`,
     );
   addServeCommand(program, terminal);
@@ -48,6 +50,7 @@ Examples:
   addClusterCommand(program, terminal);
   addBenchCommand(program, terminal);
   addDoctorCommand(program, terminal);
+  addSimCommand(program, terminal);
   return program;
 }
 
@@ -58,7 +61,7 @@ export async function run(commandLine: readonly string[], terminal: Terminal): P
     return 0;
   } catch (error) {
     // Commander has said already what is wrong.
-    const isSaid = error instanceof Error && error.name === 'CommanderError';
+    const isSaid = error instanceof SaidError || (error instanceof Error && error.name === 'CommanderError');
     if (!isSaid) say(terminal, `${colour(terminal, 'red', 'error')}: ${messageOf(error)}`);
     return exitCodeOf(error);
   }

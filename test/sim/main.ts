@@ -4,9 +4,11 @@ import { campaign, Totals } from './cluster/campaign.js';
 import { FAULTS_MS, runCluster, type RunResult } from './cluster/run.js';
 import { shrink } from './cluster/shrink.js';
 
-const USAGE = `npm run sim -- [--seeds N] [--first-seed K] [--minutes M] [--mutation NAME] [--verbose]
-npm run sim -- --replay SEED [--faults 3,7] [--until MS] [--mutation NAME] [--verbose]
-npm run sim -- --list-mutations
+const usage = (
+  command: string,
+): string => `${command} [--seeds N] [--first-seed K] [--minutes M] [--mutation NAME] [--json] [--verbose]
+${command} --replay SEED [--faults 3,7] [--until MS] [--mutation NAME] [--json] [--verbose]
+${command} --list-mutations
 
 Runs whole clusters of 3 or 5 nodes in this process, production code over a simulated clock, network, disk and pool of threads. A
 seed gives the cluster, the clients, the faults and the order of everything: the same seed is the same run, to the event. Each
@@ -17,16 +19,29 @@ and all keys are writable within 5 s, that every acknowledged write is there, an
   --first-seed K    the first of them (1)
   --minutes M       stops after that time, with what is done by then
   --replay SEED     runs one seed and prints its faults
+  --seed SEED       the same; with --seeds: the first of them
   --faults A,B      in a replay: only the faults with these numbers; none: --faults ''
   --until MS        in a replay: heals everything after so many virtual milliseconds
   --shrink SECONDS  how long to look for a smaller run that fails too (30; 0: not at all)
   --mutation NAME   plants a bug; the run should fail then
   --list-mutations  names the bugs that can be planted
+  --json            one JSON object instead of text
   --verbose         a line for each seed
+
+Examples:
+  ${command} --seeds 20                    a quick look
+  ${command} --seeds 2000 --minutes 3      as many as fit
+  ${command} --mutation raft-vote-twice    has to fail
+  ${command} --replay 74 --verbose         one seed again
 
 Exit code 0: nothing was broken; 1: something was, or too little was reached to say so; 2: wrong usage.`;
 
+const DEFAULT_SEEDS = 100;
+const DEFAULT_FIRST_SEED = 1;
+
 interface Output {
+  /** How it was started, for what it prints: `cairn sim`, `npm run sim --`. */
+  readonly command: string;
   out(text: string): void;
   err(text: string): void;
   readonly nowMs: () => number;
@@ -38,11 +53,11 @@ export async function main(parameters: readonly string[], output: Output): Promi
   try {
     values = read(parameters);
   } catch (error) {
-    output.err(`${(error as Error).message}\n\n${USAGE}\n`);
+    output.err(`${(error as Error).message}\n\n${usage(output.command)}\n`);
     return 2;
   }
   if (values.help === true) {
-    output.out(`${USAGE}\n`);
+    output.out(`${usage(output.command)}\n`);
     return 0;
   }
   if (values['list-mutations'] === true) {
@@ -53,7 +68,8 @@ export async function main(parameters: readonly string[], output: Output): Promi
   const { mutation } = values;
   if (mutation !== undefined) plantMutations([mutation as Mutation]);
   try {
-    return values.replay === undefined ? await runMany(values, output) : await replay(values, values.replay, output);
+    const single = values.replay ?? (values.seeds === undefined ? values.seed : undefined);
+    return single === undefined ? await runMany(values, output) : await replay(values, single, output);
   } finally {
     plantMutations([]);
   }
@@ -65,8 +81,9 @@ function read(parameters: readonly string[]) {
   const { values } = parseArgs({
     args: [...parameters],
     options: {
-      seeds: { type: 'string', default: '100' },
-      'first-seed': { type: 'string', default: '1' },
+      seeds: { type: 'string' },
+      'first-seed': { type: 'string' },
+      seed: { type: 'string' },
       minutes: { type: 'string' },
       replay: { type: 'string' },
       faults: { type: 'string' },
@@ -74,11 +91,12 @@ function read(parameters: readonly string[]) {
       shrink: { type: 'string', default: '30' },
       mutation: { type: 'string' },
       'list-mutations': { type: 'boolean' },
+      json: { type: 'boolean' },
       verbose: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
   });
-  for (const name of ['seeds', 'first-seed', 'minutes', 'replay', 'until', 'shrink'] as const) {
+  for (const name of ['seeds', 'first-seed', 'seed', 'minutes', 'replay', 'until', 'shrink'] as const) {
     const value = values[name];
     if (value !== undefined && !(Number(value) >= 0)) throw new Error(`--${name}: expected a number, found "${value}"`);
   }
@@ -89,11 +107,15 @@ function read(parameters: readonly string[]) {
   return values;
 }
 
-async function runMany(values: Values, { out, err, nowMs }: Output): Promise<number> {
+async function runMany(values: Values, output: Output): Promise<number> {
+  const { out, err, nowMs } = output;
   const startedMs = nowMs();
   const endMs = values.minutes === undefined ? Infinity : startedMs + Number(values.minutes) * 60_000;
   const totals = new Totals();
-  const seeds = { first: Number(values['first-seed']), count: Number(values.seeds) };
+  const seeds = {
+    first: Number(values['first-seed'] ?? values.seed ?? DEFAULT_FIRST_SEED),
+    count: Number(values.seeds ?? DEFAULT_SEEDS),
+  };
   let saidMs = startedMs;
   const failed = await campaign(
     seeds,
@@ -107,13 +129,18 @@ async function runMany(values: Values, { out, err, nowMs }: Output): Promise<num
       }
     },
   );
+  const { shortfall } = totals;
+  if (values.json === true) {
+    const failure = failed === null ? null : failureJson(failed, values.mutation, output.command);
+    out(`${JSON.stringify({ ...totalsJson(totals, nowMs() - startedMs), failure, shortfall })}\n`);
+    return failed === null && shortfall === null ? 0 : 1;
+  }
   out(`${summary(totals, nowMs() - startedMs)}\n`);
   if (failed !== null) {
     const shrinkMs = Number(values.shrink) * 1000;
-    await tellFailure(failed, values.mutation, shrinkMs, { out, err, nowMs });
+    await tellFailure(failed, values.mutation, shrinkMs, output);
     return 1;
   }
-  const { shortfall } = totals;
   if (shortfall === null) return 0;
   out(`these runs show too little: ${shortfall}\n`);
   return 1;
@@ -123,11 +150,10 @@ async function tellFailure(
   failed: RunResult,
   mutation: string | undefined,
   shrinkMs: number,
-  { out, err, nowMs }: Output,
+  { command, out, err, nowMs }: Output,
 ): Promise<void> {
   out(`\nseed ${failed.seed} is broken\n  ${describe(failed)}\n`);
-  const plant = mutation === undefined ? '' : ` --mutation ${mutation}`;
-  const replayed = `npm run sim -- --replay ${failed.seed}${plant}`;
+  const replayed = replayCommand(failed.seed, mutation, command);
   if (shrinkMs === 0) {
     out(`\nagain: ${replayed}\n`);
     return;
@@ -143,11 +169,38 @@ async function tellFailure(
   );
 }
 
-async function replay(values: Values, seed: string, { out }: Output): Promise<number> {
+function replayCommand(seed: number, mutation: string | undefined, command: string): string {
+  return `${command} --replay ${seed}${mutation === undefined ? '' : ` --mutation ${mutation}`}`;
+}
+
+function failureJson({ seed, failure }: RunResult, mutation: string | undefined, command: string): object {
+  const replayed = replayCommand(seed, mutation, command);
+  return { seed, name: failure?.name, message: failure?.message, replay: replayed };
+}
+
+function totalsJson({ seeds, operations, answered, virtualMs, reached }: Totals, elapsedMs: number): object {
+  return {
+    seeds,
+    elapsedSeconds: elapsedMs / 1000,
+    simulatedHours: virtualMs / 3_600_000,
+    operations,
+    answered,
+    reached: Object.fromEntries(reached.counts()),
+  };
+}
+
+async function replay(values: Values, seed: string, { command, out }: Output): Promise<number> {
   const faults = values.faults?.split(',').filter((text) => text !== '');
   const only = faults === undefined ? {} : { only: new Set(faults.map(Number)) };
   const result = await runCluster({ seed: Number(seed), untilMs: Number(values.until), ...only });
   const { swarm } = result;
+  if (values.json === true) {
+    const { digest, plan, operations, answered, virtualMs, failure } = result;
+    const said = failure === null ? null : failureJson(result, values.mutation, command);
+    const counts = { faults: plan.length, operations, answered, virtualMs };
+    out(`${JSON.stringify({ seed: result.seed, digest, nodes: swarm.nodes, ...counts, failure: said })}\n`);
+    return failure === null ? 0 : 1;
+  }
   out(`seed ${seed}: ${swarm.nodes} nodes, ${swarm.groups} groups, ${result.plan.length} faults\n${planText(result)}`);
   if (values.verbose === true) out(`${result.reached.table()}\n`);
   out(`${seedLine(result)}\n`);

@@ -33,9 +33,14 @@ export class Reached {
     if (missing.length > 0) throw new Error(`never reached: ${missing.join(', ')}\n${this.table()}`);
   }
 
+  /** By name. */
+  counts(): [string, number][] {
+    return [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
   /** One line a counter, by name. */
   table(): string {
-    const rows = [...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1));
+    const rows = this.counts();
     const width = Math.max(0, ...rows.map(([name]) => name.length));
     return rows.map(([name, count]) => `${name.padEnd(width)}  ${count}`).join('\n');
   }

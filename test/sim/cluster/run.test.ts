@@ -10,7 +10,8 @@ async function sim(...parameters: string[]): Promise<{ code: number; text: strin
   const say = (more: string): void => {
     text += more;
   };
-  return { code: await main(parameters, { out: say, err: say, nowMs: () => performance.now() }), text };
+  const command = 'npm run sim --';
+  return { code: await main(parameters, { command, out: say, err: say, nowMs: () => performance.now() }), text };
 }
 
 test('clusters under faults keep every promise', async () => {
