@@ -98,6 +98,7 @@ const TEST_ENTRIES = [/^test\/.*\.test\.ts$/];
 /** Modules of src/ that only tests reach today, each with the reason why it lies there. An entry that is not needed is a violation too. */
 const KEPT: ReadonlyMap<string, string> = new Map([
   ['src/base/prng.ts', 'the seeded generator of the simulator; Raft takes the same one for its election timeouts'],
+  ['src/cluster/ring.ts', 'where replicas belong; the rebalancer, which comes next, moves them there'],
 ]);
 
 /**
