@@ -52,6 +52,7 @@ export const MUTATIONS = {
   'replica-replaced-answered': 'a write whose place another one took is answered as done',
   'log-released-early': 'segments are given back that hold entries which no table has',
   'log-hard-state-not-copied': 'term and vote go with the segment that they are in',
+  'server-stale-bound-late': 'a stale read counts its age from the end of the round that confirmed its state',
   'server-refusal-without-round': 'an answer that appends nothing passes no ReadIndex round',
   'server-refusal-before-commit': 'an answer that appends nothing rests on a write that is not committed',
 } as const satisfies Readonly<Record<string, string>>;

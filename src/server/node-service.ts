@@ -10,6 +10,7 @@ import { LATEST, type Revision } from '../lsm/row-key.js';
 import type { Clock } from '../ports/clock.js';
 import type { Group } from '../replica/group.js';
 import { revisionToMs, type RevisionClock } from '../replica/revision-clock.js';
+import { Freshness } from './freshness.js';
 import { NodeScan } from './node-scan.js';
 import type {
   BatchOperation,
@@ -52,6 +53,7 @@ export class NodeService implements Service {
   readonly #clock: Clock;
   readonly #groups: readonly Group[];
   readonly #writer: Writer;
+  readonly #freshness: Freshness<Group>;
   readonly #status: () => NodeStatus;
   #draining = false;
 
@@ -63,6 +65,7 @@ export class NodeService implements Service {
     this.#clock = options.clock;
     this.#groups = options.host.groups;
     this.#writer = new Writer(options);
+    this.#freshness = new Freshness(options.host, options.clock);
     this.#status = options.status;
   }
 
@@ -99,11 +102,11 @@ export class NodeService implements Service {
     }
     // The instant of the read is its start: judged later, a key that was written again in time would seem absent.
     const alone = this.#host.readsAlone(group);
-    if (options.consistency === 'stale' && !alone) {
-      throw new CairnError('not_implemented', 'consistency=stale: reads of this version are linearizable in a cluster');
-    }
-    const now = alone ? this.#host.now() : await this.#host.linearize(group);
+    const isStale = options.consistency === 'stale';
+    const confirmed = alone ? null : isStale ? await this.#freshness.last(group) : await this.#freshness.pass(group);
+    const now = confirmed === null ? this.#host.now() : confirmed.instant;
     const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
+    if (isStale) options.onStaleness?.(confirmed === null ? 0 : this.#freshness.stalenessMs(confirmed));
     if (version === null) return null;
     const at = Math.max(now, version.revision);
     if (!isAbsentAt(version.record, 0, at)) return storedVersion(version.record, version.revision);

@@ -58,8 +58,6 @@ export interface StoredVersion {
   readonly revision: Revision;
   readonly expiresAtMs: number;
   readonly contentType: string;
-  /** Of a stale read on a node that may lag: at most so much older than the latest. */
-  readonly stalenessMs?: number;
 }
 
 /** Who waits for an answer. */
@@ -74,6 +72,8 @@ export interface ReadOptions {
   /** The answer may lag, is given without asking other nodes, and says by how much it may lag. Linearizable without it. */
   readonly consistency?: 'stale';
   readonly caller?: Caller;
+  /** Of a stale read of one key: called before the answer, which is at most so much older than the latest. */
+  readonly onStaleness?: (stalenessMs: number) => void;
 }
 
 export interface Condition {
@@ -124,7 +124,7 @@ export interface BatchResult {
 export interface MultiGetResult {
   readonly revision: Revision;
   readonly versions: readonly (StoredVersion | null)[];
-  /** As in StoredVersion. */
+  /** Of a stale read on a node that may lag: at most so much older than the latest. */
   readonly stalenessMs?: number;
 }
 
@@ -142,7 +142,7 @@ export interface ScanOptions {
 export interface Scan {
   /** The instant that the scan sees. */
   readonly revision: Revision;
-  /** As in StoredVersion. */
+  /** As in MultiGetResult. */
   readonly stalenessMs?: number;
   /** True when there is nothing after what `next` returned last. */
   readonly done: boolean;

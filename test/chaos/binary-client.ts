@@ -1,6 +1,6 @@
 import { CairnClient, ClientError, ConflictError, type WriteOptions } from '../../src/client/index.js';
 import type { Condition, Outcome } from '../sim/checkers/operation.js';
-import type { BatchEntry, ClusterClient, ScanOutcome } from '../sim/cluster/cluster-client.js';
+import type { BatchEntry, ClusterClient, ScanOutcome, StaleOutcome } from '../sim/cluster/cluster-client.js';
 
 const ANSWER_LIMIT_MS = 4000;
 
@@ -42,6 +42,19 @@ export class BinaryChaosClient implements ClusterClient {
     try {
       const entry = await this.#client.get<string>(key);
       return entry === null ? { kind: 'absent' } : { kind: 'found', value: entry.value, revision: entry.revision };
+    } catch (error) {
+      if (error instanceof ClientError) return { kind: 'failed' };
+      throw error;
+    }
+  }
+
+  /** The client of the product does not tell how old it is that there is nothing. */
+  async staleGet(key: string): Promise<StaleOutcome> {
+    try {
+      const entry = await this.#client.get<string>(key, { consistency: 'stale' });
+      if (entry === null) return { kind: 'failed' };
+      const { value, revision, stalenessMs = 0 } = entry;
+      return { kind: 'found', value, revision, stalenessMs };
     } catch (error) {
       if (error instanceof ClientError) return { kind: 'failed' };
       throw error;

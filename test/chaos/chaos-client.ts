@@ -1,6 +1,6 @@
 import type { Prng } from '../../src/base/prng.js';
 import type { Condition, Outcome } from '../sim/checkers/operation.js';
-import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange } from '../sim/cluster/cluster-client.js';
+import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange, StaleOutcome } from '../sim/cluster/cluster-client.js';
 
 /** What clients were told, counted. */
 export class Tally {
@@ -52,6 +52,12 @@ export class ChaosClient implements ClusterClient {
 
   get(key: string): Promise<Outcome> {
     return this.#counted(this.#node.get(this.#prefix + key));
+  }
+
+  async staleGet(key: string): Promise<StaleOutcome> {
+    const outcome = await this.#node.staleGet(this.#prefix + key);
+    this.#tally.count(outcome.kind);
+    return outcome;
   }
 
   async batch(entries: readonly BatchEntry[]): Promise<readonly Outcome[]> {

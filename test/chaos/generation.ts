@@ -71,7 +71,8 @@ export class Generation {
 
 function drawShape(prng: Prng, hasScans: boolean): WorkloadShape {
   const calls = new Map<CallKind, number>([
-    ['get', 5],
+    ['get', 4],
+    ['stale-get', 2],
     ['put', 4],
     ['conditional-put', 3],
     ['delete', 1],

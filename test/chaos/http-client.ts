@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http';
 import { outcomeOf } from '../../src/client/errors.js';
 import type { Condition, Outcome } from '../sim/checkers/operation.js';
 import type { ScanItem } from '../sim/checkers/scan.js';
-import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange } from '../sim/cluster/cluster-client.js';
+import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange, StaleOutcome } from '../sim/cluster/cluster-client.js';
 
 /** Longer than a node takes to say 504, so that a node that hangs is told from one that answers. */
 const ANSWER_LIMIT_MS = 4000;
@@ -10,6 +10,8 @@ const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH']);
 
 interface Answer {
   readonly status: number;
+  /** X-Cairn-Staleness-Ms, NaN without it. */
+  readonly stalenessMs: number;
   readonly body: Readonly<Record<string, unknown>>;
 }
 
@@ -58,6 +60,18 @@ export class HttpChaosClient implements ClusterClient {
       if (status === 404) return { kind: 'absent' };
       if (status !== 200) return { kind: 'failed' };
       return { kind: 'found', value: String(body['value']), revision: Number(body['revision']) };
+    } catch (error) {
+      if (error instanceof LostError) return { kind: 'failed' };
+      throw error;
+    }
+  }
+
+  async staleGet(key: string): Promise<StaleOutcome> {
+    try {
+      const { status, stalenessMs, body } = await this.#ask('GET', `${pathOf(key)}?consistency=stale`);
+      if (status === 404) return { kind: 'absent', stalenessMs };
+      if (status !== 200) return { kind: 'failed' };
+      return { kind: 'found', value: String(body['value']), revision: Number(body['revision']), stalenessMs };
     } catch (error) {
       if (error instanceof LostError) return { kind: 'failed' };
       throw error;
@@ -149,7 +163,8 @@ export class HttpChaosClient implements ClusterClient {
           response.on('error', (error) => reject(new LostError(true, error)));
           response.on('end', () => {
             const body = JSON.parse(Buffer.concat(chunks).toString()) as Answer['body'];
-            resolve({ status: response.statusCode ?? 0, body });
+            const stalenessMs = Number(response.headers['x-cairn-staleness-ms'] ?? Number.NaN);
+            resolve({ status: response.statusCode ?? 0, stalenessMs, body });
           });
         },
       );

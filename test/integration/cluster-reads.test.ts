@@ -33,6 +33,17 @@ test('reads of a cluster of three processes', async (t) => {
     );
   });
 
+  await t.test('a stale read is answered by the node that is asked, with its bound', async () => {
+    const found = await cluster.call('n2', 'GET', '/api/v1/kv/key:1?consistency=stale');
+    assert.equal(found.status, 200, found.body);
+    assert.ok(Number(found.headers['x-cairn-staleness-ms']) < REQUEST_TIMEOUT_MS);
+    const absent = await cluster.call('n3', 'GET', '/api/v1/kv/nothing?consistency=stale');
+    assert.equal(absent.status, 404);
+    assert.ok(Number(absent.headers['x-cairn-staleness-ms']) < REQUEST_TIMEOUT_MS);
+    // Of all partitions: what is asked for below was confirmed by then.
+    for (const key of KEYS) await cluster.call('n3', 'GET', `/api/v1/kv/${key}?consistency=stale`);
+  });
+
   await t.test('the majority is gone: a read is 503 with Retry-After at its deadline', async () => {
     await cluster.stopNode('n2', 'SIGKILL');
     const started = performance.now();
@@ -40,6 +51,17 @@ test('reads of a cluster of three processes', async (t) => {
     assert.equal(status, 503, text);
     assert.ok(Number(headers['retry-after']) > 0);
     assert.ok(performance.now() - started > REQUEST_TIMEOUT_MS / 4, 'not at once');
+  });
+
+  await t.test('stale reads go on without a majority, and tell how old they may be', async () => {
+    const client = new CairnClient({ endpoints: [`127.0.0.1:${cluster.servers.get('n3')!.clientPort}`] });
+    const found = await client.get('key:2', { consistency: 'stale' });
+    await client.close();
+    assert.equal(found?.value, 'key:2');
+    assert.ok(found.stalenessMs! > REQUEST_TIMEOUT_MS / 4);
+    const { status, headers } = await cluster.call('n3', 'GET', '/api/v1/kv/key:1?consistency=stale');
+    assert.equal(status, 200);
+    assert.ok(Number(headers['x-cairn-staleness-ms']) > REQUEST_TIMEOUT_MS / 4);
   });
 
   await t.test('a majority is back: what was written is there', async () => {

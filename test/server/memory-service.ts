@@ -86,7 +86,9 @@ export class MemoryService implements Service {
     await this.gate;
     this.#check(options);
     const version = this.#versionAt(copy, options.at);
-    return version === null ? null : { ...version, ...this.#staleness(options) };
+    const { stalenessMs } = this.#staleness(options);
+    if (stalenessMs !== undefined) options.onStaleness?.(stalenessMs);
+    return version;
   }
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {

@@ -1,6 +1,7 @@
 import { AssertionFailure } from '../../base/assert.js';
 import type { CairnError } from '../../base/errors.js';
 import { asCairnError, problemObject, RETRY_AFTER_SECONDS, statusLine, statusOf } from '../problem.js';
+import { stalenessHeader } from './query.js';
 import type { HttpContext } from './context.js';
 import type { HttpRequest, HttpResponse } from './uws.js';
 
@@ -104,6 +105,10 @@ function problemHeaders(error: CairnError): string {
       return `\r\nRetry-After: ${RETRY_AFTER_SECONDS}`;
     case 'method_not_allowed':
       return `\r\nAllow: ${String(error.extra?.['allow'] ?? '')}`;
+    case 'key_not_found': {
+      const stalenessMs = error.extra?.['stalenessMs'];
+      return stalenessHeader(typeof stalenessMs === 'number', Number(stalenessMs));
+    }
     case 'precondition_failed': {
       const revision = error.extra?.['currentRevision'];
       return typeof revision === 'number' && revision > 0 ? `\r\nETag: "${revision}"` : '';

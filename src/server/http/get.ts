@@ -1,6 +1,6 @@
 import { CairnError } from '../../base/errors.js';
 import { ROUTE_GET } from '../metrics.js';
-import type { StoredVersion } from '../service.js';
+import type { ReadOptions, StoredVersion } from '../service.js';
 import { corsHeaders, writeProblem, type AnswerTarget } from './answer.js';
 import type { HttpContext } from './context.js';
 import { Exchange } from './exchange.js';
@@ -56,7 +56,7 @@ export function handleGet(context: HttpContext, response: HttpResponse, request:
         writeVersion(target, partition, key.jsonText(), service.found, ifNoneMatch, stalenessHeader(isStale, 0));
         return;
       case 'absent':
-        writeProblem(target, notFound(key.text()), partition, false);
+        writeProblem(target, notFound(key.text(), isStale, 0), partition, false);
         return;
       case 'blocked':
         readLater(new Exchange(context, response, request, ROUTE_GET, headOnly), partition, 0, ifNoneMatch, isStale);
@@ -73,22 +73,27 @@ function readLater(exchange: Exchange, partition: number, at: number, ifNoneMatc
   const key = context.key.text();
   const keyJson = context.key.jsonText();
   exchange.partition = partition;
+  let stalenessMs = 0;
   const answer = (version: StoredVersion | null): void => {
     if (version === null) {
-      exchange.fail(notFound(key));
+      exchange.fail(notFound(key, isStale, stalenessMs));
       return;
     }
     exchange.answerWith((target) => {
-      const staleness = stalenessHeader(isStale, version.stalenessMs);
+      const staleness = stalenessHeader(isStale, stalenessMs);
       writeVersion(target, partition, keyJson, asRange(version), ifNoneMatch, staleness);
     });
   };
+  const options: ReadOptions = isStale
+    ? { at, consistency: 'stale', caller: exchange, onStaleness: (ms) => (stalenessMs = ms) }
+    : { at, caller: exchange };
   context.service
-    .get(context.key.view(), isStale ? { at, consistency: 'stale', caller: exchange } : { at, caller: exchange })
+    .get(context.key.view(), options)
     .then(answer)
     .catch((error: unknown) => exchange.fail(error));
 }
 
-function notFound(key: string): CairnError {
-  return new CairnError('key_not_found', `there is no key ${JSON.stringify(key)}`);
+function notFound(key: string, isStale: boolean, stalenessMs: number): CairnError {
+  const details = isStale ? { extra: { stalenessMs } } : {};
+  return new CairnError('key_not_found', `there is no key ${JSON.stringify(key)}`, details);
 }

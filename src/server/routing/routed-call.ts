@@ -37,6 +37,8 @@ export abstract class RoutedCall {
   abstract readonly isRead: boolean;
   /** Every node with the partition's data can answer, not only its leader. */
   readonly isForReplicas: boolean = false;
+  /** Whether there is no use in asking before somebody leads the partition. */
+  readonly needsLeader: boolean = true;
   /** A frame of the client protocol. */
   abstract encode(id: number): Uint8Array;
   /** Calls the local service, which answers later; `refused` instead of the end when that refuses. */

@@ -9,6 +9,7 @@ import { getFields } from './write-fields.js';
 export class RoutedGet extends RoutedCall {
   readonly isRead = true;
   override readonly isForReplicas = true;
+  override readonly needsLeader: boolean;
   readonly bytes: number;
   readonly #key: Uint8Array;
   readonly #options: ReadOptions;
@@ -30,6 +31,7 @@ export class RoutedGet extends RoutedCall {
     this.#resolve = resolve;
     this.#reject = reject;
     this.bytes = key.length;
+    this.needsLeader = options.consistency !== 'stale';
   }
 
   override get isWanted(): boolean {
@@ -62,6 +64,7 @@ export class RoutedGet extends RoutedCall {
     }
     if (!this.ended()) return null;
     const { revision, value, expiresAtMs, contentType, stalenessMs } = answer;
+    this.#options.onStaleness?.(stalenessMs ?? 0);
     if (!revision) this.#resolve(null);
     else {
       this.#resolve({
@@ -69,7 +72,6 @@ export class RoutedGet extends RoutedCall {
         revision,
         expiresAtMs: expiresAtMs ?? 0,
         contentType: contentType ?? '',
-        ...(stalenessMs ? { stalenessMs } : {}),
       });
     }
     return null;

@@ -167,13 +167,12 @@ export class RoutedService implements Service {
   #start(call: RoutedCall): void {
     const leader = this.#map.leaderOf(call.partition);
     // The local service bounds what waits in it.
-    if (leader?.isLocal === true || this.#isServedHere(call)) this.#runLocal(call);
+    if (leader?.isLocal === true || this.#isServedHere(call, call.needsLeader)) this.#runLocal(call);
     else if (this.#hold(call)) this.#attempt(call, leader);
   }
 
-  /** A read that waits for a leader is not worth asking for while nobody leads. */
-  #isServedHere({ isForReplicas, partition }: RoutedCall): boolean {
-    return isForReplicas && this.#map.hasReplica(partition) && this.#map.isLed(partition);
+  #isServedHere({ isForReplicas, partition }: RoutedCall, needsLeader: boolean): boolean {
+    return isForReplicas && this.#map.hasReplica(partition) && (!needsLeader || this.#map.isLed(partition));
   }
 
   /** False when there is no room for the call; it fails then, after the caller's step. */
@@ -198,7 +197,8 @@ export class RoutedService implements Service {
   #attempt(call: RoutedCall, leader: PartitionLeader | null): void {
     // The map may not know yet what the node that refused knew already.
     const { hint, refusedBy } = call;
-    if (leader?.isLocal === true || this.#isServedHere(call)) this.#runLocal(call);
+    // What was refused before is not asked for again while nobody leads.
+    if (leader?.isLocal === true || this.#isServedHere(call, true)) this.#runLocal(call);
     else if (call.isForReplicas && this.#map.hasReplica(call.partition)) this.#wait(call);
     else if (hint !== '' && (leader === null || leader.nodeId === refusedBy)) this.#outbox.add(hint, call);
     else if (leader !== null) this.#outbox.add(leader.nodeId, call);

@@ -134,6 +134,14 @@ export class UnaryRequests {
       sink.answerError(id, problem);
       return;
     }
+    if (options.consistency === 'stale') {
+      let stalenessMs = 0;
+      const onStaleness = (ms: number): void => void (stalenessMs = ms);
+      this.#waitFor(sink, id, this.#service.get(key, { ...options, caller: sink, onStaleness }), (version) =>
+        sink.answer({ id, get: { ...versionFields(version), stalenessMs } }),
+      );
+      return;
+    }
     this.#waitFor(sink, id, this.#service.get(key, { ...options, caller: sink }), (version) =>
       sink.answer({ id, get: versionFields(version) }),
     );

@@ -151,8 +151,12 @@ test('every kind of stale read asks the service for no more, and tells what that
     assert.equal(service.staleReads, i + 1);
     await response.text();
   }
+  const absent = await fetch('/api/v1/kv/b?consistency=stale');
+  assert.deepEqual([absent.status, absent.headers.get('x-cairn-staleness-ms')], [404, '12']);
+  assert.equal(((await absent.json()) as { stalenessMs: number }).stalenessMs, 12);
+  assert.equal((await fetch('/api/v1/kv/b')).headers.get('x-cairn-staleness-ms'), null);
   assert.equal((await fetch('/api/v1/kv/a')).headers.get('x-cairn-staleness-ms'), null);
-  assert.equal(service.staleReads, calls.length);
+  assert.equal(service.staleReads, calls.length + 1);
 });
 
 test('without a leader or a quorum a write is 503 with Retry-After; with an unknown outcome it is 504 and says so', async (t) => {

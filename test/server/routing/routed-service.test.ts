@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CairnError } from '../../../src/base/errors.js';
 import { encodeResponseFrame } from '../../../src/codec/client-protocol.js';
-import type { BatchOperation, Caller } from '../../../src/server/service.js';
+import type { BatchOperation, Caller, ReadOptions } from '../../../src/server/service.js';
 import { type Fate, RoutingWorld, TIMEOUT_MS, keyIn, putOperation } from './routing-world.js';
 
 const THREE = ['n1', 'n2', 'n3'];
@@ -349,11 +349,14 @@ test('a get of a partition without a replica here is asked of its leader, again 
     revision: 9,
     expiresAtMs: 1e12,
     contentType: 'text/plain',
-    stalenessMs: 4,
   };
+  world.node('n2').local.stalenessMs = 4;
   world.node('n2').local.values.set('a', version);
   fates(world, { kind: 'lost', delivered: true, afterMs: 5 }, { kind: 'unreachable', afterMs: 1 });
-  const found = await world.run(node.routed.get(Buffer.from('a'), { at: 5, consistency: 'stale' }));
+  const told: number[] = [];
+  const onStaleness = (ms: number): void => void told.push(ms);
+  const found = await world.run(node.routed.get(Buffer.from('a'), { at: 5, consistency: 'stale', onStaleness }));
+  assert.deepEqual(told, [4]);
   assert.deepEqual({ ...found, value: Buffer.from(found!.value) }, version);
   const { at, consistency } = world.node('n2').local.readOptions!;
   assert.deepEqual({ at, consistency }, { at: 5, consistency: 'stale' });
@@ -466,4 +469,19 @@ test('Promise 3: a write that waited and was then taken by this node is unknown 
     assert.deepEqual([code, tookMs], ['deadline_exceeded', TIMEOUT_MS]);
   await world.scheduler.runFor(20 * TIMEOUT_MS);
   assert.equal(world.appended.length, 3);
+});
+
+test('a stale read is answered here while nobody leads; when its age is not known it waits for a leader', async () => {
+  const world = worldLedBy(null);
+  const node = world.node('n1');
+  node.local.stalenessMs = 7;
+  const told: number[] = [];
+  const stale: ReadOptions = { at: 0, consistency: 'stale', onStaleness: (ms) => void told.push(ms) };
+  assert.equal(await world.run(node.routed.get(Buffer.from('a'), stale)), null);
+  assert.deepEqual([told, world.requests.length, world.clock.monotonicMs()], [[7], 0, 1]);
+  node.local.isConfirmed = false;
+  const answer = node.routed.get(Buffer.from('a'), stale);
+  world.scheduler.schedule(200, () => world.elect('n2'));
+  assert.equal(await world.run(answer), null);
+  assert.ok(world.clock.monotonicMs() >= 200);
 });

@@ -255,6 +255,8 @@ export class ScriptedService extends MemoryService {
   readOptions: ReadOptions | null = null;
   reads = 0;
   readMs = 1;
+  /** Whether it can say how old its data may be. */
+  isConfirmed = true;
   readonly values = new Map<string, StoredVersion>();
   readonly #world: RoutingWorld;
 
@@ -274,7 +276,10 @@ export class ScriptedService extends MemoryService {
     this.reads++;
     await this.#world.scheduler.sleep(this.readMs);
     // As a replica does that is in no term's office.
-    if (this.#world.leaders[partitionOfKey(name)] === null) throw new CairnError('not_leader', 'nobody leads');
+    const isLed = this.#world.leaders[partitionOfKey(name)] !== null;
+    if (!isLed && (options.consistency !== 'stale' || !this.isConfirmed))
+      throw new CairnError('not_leader', 'nobody leads');
+    if (options.consistency === 'stale') options.onStaleness?.(this.stalenessMs);
     return this.values.get(name) ?? null;
   }
 

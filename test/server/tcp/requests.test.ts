@@ -316,11 +316,14 @@ test('stale reads ask the service for no more and carry its word on their age; o
   service.stalenessMs = 12;
   client.send({ id: 3, get: { key, consistency: 1 } });
   assert.equal((await client.next())!.get!.stalenessMs, 12);
+  client.send({ id: 9, get: { key: Buffer.from('nothing'), consistency: 1 } });
+  const absent = (await client.next())!.get!;
+  assert.deepEqual([absent.revision ?? 0, absent.stalenessMs], [0, 12]);
   client.send({ id: 4, multiGet: { keys: [key], consistency: 1 } });
   assert.equal((await client.next())!.multiGet!.stalenessMs, 12);
   client.send({ id: 5, range: { consistency: 1 } });
   assert.equal((await client.next())!.rangePage!.stalenessMs, 12);
-  assert.equal(service.staleReads, 3);
+  assert.equal(service.staleReads, 4);
   const unknown = { key, consistency: 7 as 0 };
   client.send(
     { id: 6, get: unknown },

@@ -14,6 +14,8 @@ export const MUST_REACH = [
   'ended by an error of the disk',
   'get found',
   'get absent',
+  'stale get found',
+  'stale gets of old data',
   'put written',
   'put conflict',
   'put unknown',

@@ -2,12 +2,13 @@ import { checkDurability, type FinalValue } from '../checkers/durability.js';
 import { checkLinearizable } from '../checkers/linearizability.js';
 import { checkScans } from '../checkers/scan-consistency.js';
 import { looksOf } from '../checkers/scan.js';
+import { checkStaleReads, provenBy } from '../checkers/stale-reads.js';
 import type { ClientHistory } from './client-history.js';
 
 /** A promise to users was broken. */
 export class HistoryViolation extends Error {
   override readonly name = 'HistoryViolation';
-  readonly promise: 'linearizability' | 'scan' | 'durability';
+  readonly promise: 'linearizability' | 'scan' | 'durability' | 'staleness';
 
   constructor(promise: HistoryViolation['promise'], message: string) {
     super(`${promise}: ${message}`);
@@ -20,10 +21,17 @@ const LOOKS_OF_SCAN = 1_000_000;
 
 /**
  * Throws a `HistoryViolation` for the first promise that the history breaks. `final` is what was read of each key at the end,
- * once all was healed and quiet; undefined when the run did not get there.
+ * once all was healed and quiet; undefined when the run did not get there. `clockSlack`: as in `checkStaleReads`.
  */
-export function checkHistory(history: ClientHistory, final: ReadonlyMap<string, FinalValue | null> | undefined): void {
-  const { operations, scans, keys } = history;
+export function checkHistory(
+  history: ClientHistory,
+  final: ReadonlyMap<string, FinalValue | null> | undefined,
+  clockSlack = 1,
+): void {
+  const { scans, staleReads, keys } = history;
+  const lag = checkStaleReads(history.operations, staleReads, clockSlack);
+  if (lag !== null) throw new HistoryViolation('staleness', lag.message);
+  const operations = provenBy(staleReads, history.operations);
   // The simple, fast ones first: their messages are the clearer ones.
   if (final !== undefined) {
     const [lost] = checkDurability(operations, final);

@@ -1,6 +1,7 @@
 import type { Call, Operation, Outcome } from '../checkers/operation.js';
 import type { Scan } from '../checkers/scan.js';
-import type { ScanOutcome, ScanRange } from './cluster-client.js';
+import type { StaleRead } from '../checkers/stale-reads.js';
+import type { ScanOutcome, ScanRange, StaleOutcome } from './cluster-client.js';
 
 interface Started<Subject> {
   readonly id: number;
@@ -11,10 +12,12 @@ interface Started<Subject> {
 
 export type StartedOperation = Started<{ readonly key: string; readonly call: Call }>;
 export type StartedScan = Started<ScanRange>;
+export type StartedStaleRead = Started<string>;
 
 /** What clients asked for and were told, in the form that the checkers take. */
 export class ClientHistory {
   readonly scans: Scan[] = [];
+  readonly staleReads: StaleRead[] = [];
   /** Answers that were neither 'failed' nor 'unknown'. */
   answered = 0;
   readonly #nowMs: () => number;
@@ -63,6 +66,18 @@ export class ClientHistory {
     const isLatest = subject.at === null;
     const { startKey } = subject;
     this.scans.push({ id, client, startKey, endKey, at, isLatest, items, invoked, returned: this.#point() });
+  }
+
+  beginStaleRead(client: number, key: string): StartedStaleRead {
+    return { id: this.#nextId++, client, subject: key, invoked: this.#point() };
+  }
+
+  finishStaleRead({ id, client, subject: key, invoked }: StartedStaleRead, outcome: StaleOutcome): void {
+    if (outcome.kind === 'failed') return;
+    this.answered++;
+    const { stalenessMs } = outcome;
+    const found = outcome.kind === 'absent' ? null : { value: outcome.value, revision: outcome.revision };
+    this.staleReads.push({ id, client, key, found, stalenessMs, invoked, returned: this.#point() });
   }
 
   /** Microseconds that never repeat: what began after something had ended is later, also within one event. */

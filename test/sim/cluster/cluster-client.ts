@@ -29,6 +29,16 @@ export type ScanOutcome =
     }
   | { readonly kind: 'failed' };
 
+export type StaleOutcome =
+  | {
+      readonly kind: 'found';
+      readonly value: string;
+      readonly revision: number;
+      readonly stalenessMs: number;
+    }
+  | { readonly kind: 'absent'; readonly stalenessMs: number }
+  | { readonly kind: 'failed' };
+
 /**
  * One client of a cluster, whatever drives that: a simulation or real processes. It never rejects: an error is the outcome
  * 'failed' when the operation certainly did not take place, and 'unknown' in all other cases, a time-out among them.
@@ -37,6 +47,8 @@ export interface ClusterClient {
   put(key: string, value: string, condition: Condition | null): Promise<Outcome>;
   delete(key: string, condition: Condition | null): Promise<Outcome>;
   get(key: string): Promise<Outcome>;
+  /** A read that may lag. */
+  staleGet(key: string): Promise<StaleOutcome>;
   /** The outcome of each entry, in their order. */
   batch(entries: readonly BatchEntry[]): Promise<readonly Outcome[]>;
   scan(range: ScanRange): Promise<ScanOutcome>;

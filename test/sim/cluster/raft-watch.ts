@@ -38,9 +38,9 @@ interface Seen {
  */
 export class RaftWatch {
   readonly #invariants = new RaftInvariants();
+  /** By group and term: the latest instant that a confirmed read was told. */
+  readonly #readClocks = new Map<number, Map<number, number>>();
   /** The newest life of each member, running or not. */
-  /** By group: the latest instant that a confirmed read was told. */
-  readonly #readClocks = new Map<number, number>();
   readonly #cores = new Map<number, Map<string, Raft>>();
   readonly #reached: Reached;
   readonly #fail: (error: unknown) => void;
@@ -161,7 +161,7 @@ export class RaftWatch {
     if (term !== seen.term) invariants.term(group, name, term);
     seen.term = term;
     if (raft.role !== 'leader') seen.lowestRevision = Infinity;
-    else if (seen.leaderTerm === 0) seen.lowestRevision = this.#readClocks.get(group) ?? 0;
+    else if (seen.leaderTerm === 0) seen.lowestRevision = this.#readBefore(group, term);
     this.#lookAtLog(seen);
     if (raft.role === 'leader' && seen.leaderTerm === 0) {
       seen.leaderTerm = term;
@@ -216,8 +216,19 @@ export class RaftWatch {
     if (nodeId !== undefined) this.#onNews(news, nodeId);
   }
 
-  #heardOf({ group, name }: Seen, { messages, reads }: Ready): void {
-    for (const { clock } of reads) this.#readClocks.set(group, Math.max(clock, this.#readClocks.get(group) ?? 0));
+  /** A leader that is elected late, in a term that is over by then, commits nothing, so reads of later terms don't bind it (seed 19). */
+  #readBefore(group: number, term: number): number {
+    let latest = 0;
+    for (const [readTerm, clock] of this.#readClocks.get(group) ?? []) {
+      if (readTerm < term && clock > latest) latest = clock;
+    }
+    return latest;
+  }
+
+  #heardOf({ group, name, raft }: Seen, { messages, reads }: Ready): void {
+    let clocks = this.#readClocks.get(group);
+    if (clocks === undefined) this.#readClocks.set(group, (clocks = new Map()));
+    for (const { clock } of reads) clocks.set(raft.term, Math.max(clock, clocks.get(raft.term) ?? 0));
     for (const message of messages) {
       if (message.type === 'vote' && !message.pre) this.#invariants.voted(group, name, message.term, name);
       else if (message.type === 'vote_reply' && message.granted && !message.pre)

@@ -20,6 +20,8 @@ const CALLS = 1_500;
 const PROBES = 4;
 const PROBE_WITHIN_MS = 12;
 const PROBE_CLIENT = 1000;
+/** A clock may run at half of its speed (`clock-drift`). */
+const SLOWEST_CLOCK = 2;
 /** No event of a run takes longer than this in virtual time; a run that waits longer is stuck. */
 const STUCK_MS = 60_000;
 
@@ -75,6 +77,7 @@ export async function runCluster({ seed, only, untilMs = FAULTS_MS }: RunOptions
   cluster.stopAll();
   const { trace } = scheduler;
   for (const operation of history.operations) trace.event(JSON.stringify(operation));
+  for (const read of history.staleReads) trace.event(JSON.stringify(read));
   trace.event(scheduler.eventCount, cluster.network.delivered, cluster.network.lost);
   return {
     seed,
@@ -93,7 +96,7 @@ async function live(
   scheduler: Scheduler,
   cluster: SimCluster,
   workload: Workload,
-  { workload: { clients } }: Swarm,
+  { workload: { clients }, faults }: Swarm,
   plan: readonly PlannedFault[],
   untilMs: number,
   reached: Reached,
@@ -123,7 +126,7 @@ async function live(
   await scheduler.run(running, STUCK_MS);
   const final = await scheduler.run(workload.readAll(cluster.client(), 20), STUCK_MS);
   if (final === undefined) throw new Error('liveness: not every key could be read after everything was healed');
-  checkHistory(history, final);
+  checkHistory(history, final, faults.has('clock-drift') ? SLOWEST_CLOCK : 1);
   const isLevel = await scheduler.runUntil(() => areLevel(cluster), HEAL_MS);
   if (!isLevel)
     throw new Error(`liveness: not every replica has applied everything ${HEAL_MS} ms after the last write`);

@@ -10,7 +10,7 @@ import type { Condition, Outcome } from '../checkers/operation.js';
 import type { Scheduler } from '../ports/scheduler.js';
 import { SimLogWriter } from '../ports/sim-log-writer.js';
 import { SimMachine } from '../sim-machine.js';
-import type { BatchEntry, ClusterClient, ScanOutcome } from './cluster-client.js';
+import type { BatchEntry, ClusterClient, ScanOutcome, StaleOutcome } from './cluster-client.js';
 import { MessageNetwork } from './message-network.js';
 import { RaftWatch } from './raft-watch.js';
 import type { Reached } from './reached.js';
@@ -311,6 +311,31 @@ class SimClient implements ClusterClient {
       (): Outcome => ({ kind: 'failed' }),
     );
     return Promise.race([read, this.#patience<Outcome>({ kind: 'failed' })]);
+  }
+
+  async staleGet(name: string): Promise<StaleOutcome> {
+    const running = this.#anyNode();
+    if (running === null) {
+      await this.#refused();
+      return { kind: 'failed' };
+    }
+    let stalenessMs = 0;
+    const onStaleness = (ms: number): void => void (stalenessMs = ms);
+    const read = arriving(running, (service) =>
+      service.get(Buffer.from(name), { at: 0, consistency: 'stale', onStaleness }),
+    ).then(
+      (version): StaleOutcome =>
+        version === null
+          ? { kind: 'absent', stalenessMs }
+          : {
+              kind: 'found',
+              value: JSON.parse(Buffer.from(version.value).toString()) as string,
+              revision: version.revision,
+              stalenessMs,
+            },
+      (): StaleOutcome => ({ kind: 'failed' }),
+    );
+    return Promise.race([read, this.#patience<StaleOutcome>({ kind: 'failed' })]);
   }
 
   async batch(entries: readonly BatchEntry[]): Promise<readonly Outcome[]> {

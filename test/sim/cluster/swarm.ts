@@ -37,6 +37,7 @@ export const CALLS = [
   'batch',
   'scan',
   'past-scan',
+  'stale-get',
 ] as const;
 
 export type CallKind = (typeof CALLS)[number];

@@ -3,11 +3,12 @@ import type { Prng } from '../../../src/base/prng.js';
 import type { Condition, Outcome } from '../checkers/operation.js';
 import { compareKeys, isInRange } from '../checkers/scan.js';
 import type { Scheduler } from '../ports/scheduler.js';
-import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange } from './cluster-client.js';
+import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange, StaleOutcome } from './cluster-client.js';
 
 /** What the toy does wrong, now and then. */
 export const TOY_BUGS = [
   'stale read',
+  'stale read beyond its bound',
   'lost write',
   'write applied twice',
   'failed write applied',
@@ -59,6 +60,7 @@ export class ToyCluster {
       put: (key, value, condition) => this.#answer(() => this.#write(key, value, condition)),
       delete: (key, condition) => this.#answer(() => this.#write(key, null, condition)),
       get: (key) => this.#answer(() => this.#get(key)),
+      staleGet: (key) => this.#staleGet(key),
       batch: (entries) => this.#batch(entries),
       scan: (range) => this.#scan(range),
     };
@@ -90,6 +92,19 @@ export class ToyCluster {
     return version.value === null
       ? { kind: 'absent' }
       : { kind: 'found', value: version.value, revision: version.revision };
+  }
+
+  /** What it shows has been so for `stalenessMs` at most, and is kept back for as long. */
+  async #staleGet(key: string): Promise<StaleOutcome> {
+    const { scheduler, prng } = this.#options;
+    const startedMs = scheduler.nowMs;
+    const own = [...(this.#versions.get(key) ?? [])];
+    await scheduler.sleep(prng.unit() * 30);
+    const isBroken = this.#errs('stale read beyond its bound');
+    const version = (isBroken ? own.at(-2) : own.at(-1)) ?? ABSENT;
+    const stalenessMs = isBroken ? 0 : Math.ceil(scheduler.nowMs - startedMs);
+    const { value, revision } = version;
+    return value === null ? { kind: 'absent', stalenessMs } : { kind: 'found', value, revision, stalenessMs };
   }
 
   #write(key: string, value: string | null, condition: Condition | null, shared = 0): Outcome {

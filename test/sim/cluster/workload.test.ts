@@ -17,6 +17,8 @@ const CALLS_PER_RUN = 300;
 const REQUIRED = [
   'get found',
   'get absent',
+  'stale get found',
+  'stale get absent',
   'put written',
   'put conflict',
   'put unknown',

@@ -23,6 +23,9 @@ const LONGEST_BACK_OFF_MS = 40;
 /** Clients without pauses make so many calls in a row at most, as fast as they are answered. */
 const LONGEST_BURST = 60;
 
+/** A stale read that may be older was answered without a quorum. */
+const OLD_MS = 500;
+
 const LULL_EVERY_MS = 2500;
 const LULL_MS = 1200;
 
@@ -118,6 +121,8 @@ export class Workload {
     switch (kind) {
       case 'get':
         return void (await this.#call(number, key, { kind: 'get' }, () => client.get(key)));
+      case 'stale-get':
+        return this.#staleGet(number, client, key);
       case 'put':
         return this.#put(number, client, key, null);
       case 'conditional-put':
@@ -135,6 +140,16 @@ export class Workload {
         return this.#scan(number, client, this.#revisions.length === 0 ? null : prng.pick(this.#revisions));
       }
     }
+  }
+
+  async #staleGet(number: number, client: ClusterClient, key: string): Promise<void> {
+    const { history, reached } = this.#options;
+    const started = history.beginStaleRead(number, key);
+    const outcome = await client.staleGet(key);
+    history.finishStaleRead(started, outcome);
+    reached.count(`stale get ${outcome.kind}`);
+    if (outcome.kind === 'failed') this.#failures++;
+    else if (outcome.stalenessMs > OLD_MS) reached.count('stale gets of old data');
   }
 
   async #put(number: number, client: ClusterClient, key: string, condition: Condition | null): Promise<void> {
