@@ -3,10 +3,13 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { assert } from './base/assert.js';
 import { CairnError } from './base/errors.js';
 import type { Logger } from './base/logger.js';
 import type { GroupHost } from './cluster/group-host.js';
 import { NO_TRANSPORT, type RaftTransport } from './cluster/host/raft-transport.js';
+import { InstantHolds } from './cluster/instants/instant-holds.js';
+import { Instants } from './cluster/instants/instants.js';
 import { openLocalNode } from './cluster/local-node.js';
 import type { Member } from './cluster/members.js';
 import { PeerBindings } from './cluster/peer-bindings.js';
@@ -32,6 +35,7 @@ import { LOOP_DELAY_RESOLUTION_MS, Metrics } from './server/metrics.js';
 import { NodeService } from './server/node-service.js';
 import { nodeStatus } from './server/node-status.js';
 import { ForwardedRequests } from './server/routing/forwarded-requests.js';
+import { instantAsker } from './server/routing/instant-requests.js';
 import type { PartitionMap } from './server/routing/partition-map.js';
 import { RoutedService } from './server/routing/routed-service.js';
 import type { Service } from './server/service.js';
@@ -107,8 +111,20 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       () => node.close(),
     );
     let library = '';
+    const holds = new InstantHolds(node.host, clock);
+    const instants = new Instants({
+      nodeId: config.nodeId,
+      host: node.host,
+      engine: node.engine,
+      holds,
+      ask: instantAsker({ request: (...request) => connected(peers).request(...request) }),
+      clock,
+      random,
+      requestTimeoutMs: config.requestTimeoutMs,
+    });
     const local = new NodeService({
       ...node,
+      ...(config.cluster.length === 0 ? {} : { instants }),
       clock,
       nodeId: config.nodeId,
       maxValueBytes: config.maxValueBytes,
@@ -135,6 +151,7 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       const forwarded = new ForwardedRequests({
         local,
         map,
+        holds,
         clock,
         logger,
         limits: { maxValueBytes: config.maxValueBytes },
@@ -244,6 +261,12 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
 /** Filled when the node is open: the groups need a transport before it can listen. */
 interface PeersBox {
   transport: PeerTransport | null;
+}
+
+/** Nobody asks other nodes before this one listens. */
+function connected({ transport }: PeersBox): PeerTransport {
+  assert(transport !== null, 'requests come when the node listens');
+  return transport;
 }
 
 function raftTransport(peers: PeersBox): RaftTransport {

@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.js';
 import type { AppendMessage, Message } from '../raft/message.js';
 import type { EntryDone, Group } from '../replica/group.js';
 import type { RevisionClock } from '../replica/revision-clock.js';
+import { CommitHolds } from './host/commit-holds.js';
 import { Deadlines } from './host/deadlines.js';
 import { Leadership } from './host/leadership.js';
 import { NO_TRANSPORT, type RaftTransport } from './host/raft-transport.js';
@@ -53,6 +54,7 @@ export class GroupHost {
   readonly #revisionClock: RevisionClock;
   readonly #loop: TurnLoop;
   readonly #writes: Writes;
+  readonly #holds: CommitHolds;
   readonly #leadership: Leadership;
   readonly #deadlines: Deadlines;
   readonly #ticking: Ticking;
@@ -73,6 +75,7 @@ export class GroupHost {
     const loop = new TurnLoop({ ...options, onFatal });
     this.#loop = loop;
     this.#writes = new Writes({ engine, log, clock, loop, isAlone: options.transport === NO_TRANSPORT });
+    this.#holds = new CommitHolds(clock, loop.turns);
     this.#leadership = new Leadership(groups, clock, loop.turns);
     this.#deadlines = new Deadlines(groups, clock, loop, options.requestTimeoutMs);
     this.#missingMembers = options.missingMembers ?? (() => NOBODY);
@@ -237,6 +240,21 @@ export class GroupHost {
   linearize(group: Group): Promise<Revision> {
     if (this.readsAlone(group) || mutated('cluster-read-without-round')) return Promise.resolve(this.now());
     return this.#loop.reads.linearize(group);
+  }
+
+  /** Resolves when this replica has applied everything up to `index`; null when it has. Rejects when that takes too long. */
+  whenReached(group: Group, index: number): Promise<void> | null {
+    return group.appliedIndex >= index ? null : this.#loop.applying.reached(group, index);
+  }
+
+  /** As `Raft.holdCommit`: nothing above `revision` commits here, or, with Infinity, nothing is held back any more. */
+  holdCommit(group: Group, revision: Revision): void {
+    this.#holds.hold(group, revision);
+  }
+
+  /** As `CommitHolds.whenLifted`. */
+  whenLifted(group: Group, instant: Revision): Promise<void> | null {
+    return this.#holds.whenLifted(group, instant);
   }
 
   /** Resolves when everything appended so far is applied; rejects when that takes too long. */

@@ -1,3 +1,4 @@
+import { compareBytes } from '../base/bytes.js';
 import { xxHash32 } from '../base/hash.js';
 
 const OPEN_BRACE = 0x7b;
@@ -31,4 +32,19 @@ function placementHash(key: Uint8Array, start: number, length: number, keyHash: 
     return keyHash;
   }
   return keyHash;
+}
+
+/**
+ * The only partition that holds keys in [startKey, endKey), or -1 when several may: all keys of the range begin with the same
+ * placement key in braces, as those of a prefix `order:{42}:` do.
+ */
+export function partitionOfRange(startKey: Uint8Array, endKey: Uint8Array | null, partitionCount: number): number {
+  const open = startKey.indexOf(OPEN_BRACE);
+  const close = open < 0 ? -1 : startKey.indexOf(CLOSE_BRACE, open + 1);
+  if (close <= open + 1 || endKey === null) return -1;
+  // The first key that does not begin with what leads up to the brace that closes.
+  const behind = startKey.slice(0, close + 1);
+  behind[close] = CLOSE_BRACE + 1;
+  if (compareBytes(endKey, behind) > 0) return -1;
+  return Math.floor((xxHash32(startKey, open + 1, close - open - 1) * partitionCount) / HASH_SPACE);
 }

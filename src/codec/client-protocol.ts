@@ -13,6 +13,7 @@ export const MAX_HELLO_BYTES = 64 << 10;
 /** Answers that concern the whole connection carry this id; requests never do. */
 export const CONNECTION_ID = 0;
 export const MAX_REQUEST_ID = 0xffff_ffff;
+const NO_BYTES = new Uint8Array(0);
 
 export const wire: typeof cairn.client.v1 = cairn.client.v1;
 export type RequestFields = cairn.client.v1.Request.$Properties;
@@ -84,14 +85,21 @@ export function encodeRequestFrame(request: RequestFields): Uint8Array {
   return frame(wire.Request.encode(request));
 }
 
+export interface ForwardHeader {
+  readonly timeLimitMs: number;
+  /** An encoded InstantRequest instead of requests; empty: none. */
+  readonly instant: Uint8Array;
+}
+
 /** What stands in front of requests that one node sends on to another. Throws `protocol_error`. */
-export function decodeForwardHeader(bytes: Uint8Array, start: number, end: number): { readonly timeLimitMs: number } {
-  return { timeLimitMs: decode(wire.ForwardHeader, bytes, start, end).timeLimitMs ?? 0 };
+export function decodeForwardHeader(bytes: Uint8Array, start: number, end: number): ForwardHeader {
+  const { timeLimitMs, instant } = decode(wire.ForwardHeader, bytes, start, end);
+  return { timeLimitMs: timeLimitMs ?? 0, instant: instant ?? NO_BYTES };
 }
 
 /** A whole frame with its length in front. */
-export function encodeForwardHeaderFrame(timeLimitMs: number): Uint8Array {
-  return frame(wire.ForwardHeader.encode({ timeLimitMs }));
+export function encodeForwardHeaderFrame(timeLimitMs: number, instant: Uint8Array = NO_BYTES): Uint8Array {
+  return frame(wire.ForwardHeader.encode({ timeLimitMs, instant }));
 }
 
 /** A whole frame with its length in front. */

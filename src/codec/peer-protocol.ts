@@ -106,6 +106,11 @@ export function decodePeerFrame(bytes: Uint8Array, start: number, end: number): 
   return decode(peerWire.PeerFrame, bytes, start, end);
 }
 
+/** What travels as an opaque body. Throws `protocol_error`. */
+export function decodePeerMessage<T>(type: { decode(reader: protobuf.Reader): T }, bytes: Uint8Array): T {
+  return decode(type, bytes, 0, bytes.length);
+}
+
 /** Throws `protocol_error`. */
 export function decodeSnapshotFields(bytes: Uint8Array, start: number, end: number): SnapshotFields {
   return decode(peerWire.Snapshot, bytes, start, end);

@@ -224,7 +224,7 @@ export class Leader implements Role {
     const { environment, commit, committedInTerm } = this.#core;
     const index = committedInTerm || mutated('raft-read-before-own-commit') ? commit : -1;
     // A read that judged expiry later than what is held would have seen a key end that the scan at the held instant still shows.
-    const clock = Math.min(environment.clock(), this.#heldAbove);
+    const clock = Math.max(Math.min(environment.clock(), this.#heldAbove), this.#readClock, this.electionClock);
     if (clock > this.#readClock) this.#readClock = clock;
     let durableAt = 0;
     if (clock > environment.durableClock()) {

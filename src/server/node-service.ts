@@ -1,15 +1,15 @@
 import { copyBytes } from '../base/bytes.js';
-import { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
 import type { GroupHost } from '../cluster/group-host.js';
-import { partitionOf } from '../cluster/placement.js';
+import type { Instants } from '../cluster/instants/instants.js';
+import { partitionOf, partitionOfRange } from '../cluster/placement.js';
 import { ABSENT, BLOCKED, type Engine } from '../engine/engine.js';
-import type { RevisionPin } from '../engine/tree/history.js';
 import { isAbsentAt, recordContentType, recordExpiresAt, recordPayloadStart } from '../lsm/record.js';
 import { LATEST, type Revision } from '../lsm/row-key.js';
 import type { Clock } from '../ports/clock.js';
 import type { Group } from '../replica/group.js';
 import { revisionToMs, type RevisionClock } from '../replica/revision-clock.js';
+import { InstantPins } from './instant-pins.js';
 import { Freshness } from './freshness.js';
 import { NodeScan } from './node-scan.js';
 import type {
@@ -37,6 +37,8 @@ export interface NodeServiceOptions {
   readonly host: GroupHost;
   readonly engine: Engine;
   readonly revisionClock: RevisionClock;
+  /** On a node of a cluster. */
+  readonly instants?: Instants;
   readonly clock: Clock;
   readonly maxValueBytes: number;
   readonly maxEntryBytes: number;
@@ -53,6 +55,8 @@ export class NodeService implements Service {
   readonly #clock: Clock;
   readonly #groups: readonly Group[];
   readonly #writer: Writer;
+  readonly #instants: InstantPins;
+  readonly #allPartitions: readonly number[];
   readonly #freshness: Freshness<Group>;
   readonly #status: () => NodeStatus;
   #draining = false;
@@ -65,6 +69,8 @@ export class NodeService implements Service {
     this.#clock = options.clock;
     this.#groups = options.host.groups;
     this.#writer = new Writer(options);
+    this.#instants = new InstantPins(options);
+    this.#allPartitions = this.#groups.map(({ partition }) => partition);
     this.#freshness = new Freshness(options.host, options.clock);
     this.#status = options.status;
   }
@@ -97,7 +103,7 @@ export class NodeService implements Service {
     const hash = xxHash32(copy, 0, copy.length);
     const group = this.#groups[partitionOf(copy, 0, copy.length, hash, this.#groups.length)]!;
     if (options.at !== 0) {
-      const { pin } = await this.#pinInstant(options.at);
+      const pin = await this.#instants.pin(options.at, [group.partition]);
       return this.#readAt(copy, options.at).finally(() => pin.release());
     }
     // The instant of the read is its start: judged later, a key that was written again in time would seem absent.
@@ -129,8 +135,10 @@ export class NodeService implements Service {
 
   async multiGet(keys: readonly Uint8Array[], options: ReadOptions): Promise<MultiGetResult> {
     const copies = keys.map((key) => copyBytes(key));
-    const { revision, pin } = await this.#pinInstant(options.at);
+    const partitions = new Set(copies.map((key) => this.partitionOf(key, 0, key.length)));
+    const pin = await this.#instants.pin(options.at, [...partitions]);
     try {
+      const { revision } = pin;
       const versions = await Promise.all(copies.map((key) => this.#readAt(key, revision)));
       return { revision, versions };
     } finally {
@@ -141,9 +149,11 @@ export class NodeService implements Service {
   async openScan(options: ScanOptions): Promise<Scan> {
     const endKey = options.endKey === null ? null : copyBytes(options.endKey);
     const scan = { ...options, startKey: copyBytes(options.startKey), endKey };
-    const { revision, pin } = await this.#pinInstant(options.at);
+    const only = partitionOfRange(scan.startKey, endKey, this.#groups.length);
+    const groups = only < 0 ? this.#groups : [this.#groups[only]!];
+    const pin = await this.#instants.pin(options.at, only < 0 ? this.#allPartitions : [only]);
     const onClose = (): void => pin.release();
-    return new NodeScan({ engine: this.#engine, clock: this.#clock, groups: this.#groups, scan, revision, onClose });
+    return new NodeScan({ engine: this.#engine, clock: this.#clock, groups, scan, revision: pin.revision, onClose });
   }
 
   readiness(): Readiness {
@@ -174,42 +184,6 @@ export class NodeService implements Service {
   /** From now on `readiness` says no; calls are still served. */
   drain(): void {
     this.#draining = true;
-  }
-
-  /**
-   * An instant for a read over several groups that binds all of them: `at`, or now. Its versions are pinned at once,
-   * and when this resolves nothing at or below it can be written or is still unapplied.
-   */
-  async #pinInstant(at: Revision): Promise<{ revision: Revision; pin: RevisionPin }> {
-    if (!this.#groups.every((group) => this.#host.readsAlone(group))) {
-      throw new CairnError(
-        'not_implemented',
-        'reads of the past and of several keys at one instant work on a node alone; in a cluster of several nodes this version has single reads',
-      );
-    }
-    const now = this.#host.now();
-    const revision = at !== 0 ? at : now;
-    if (revision > now) {
-      throw new CairnError('invalid_request', `at: revision ${revision} is in the future; now is ${now}`, {
-        extra: { currentRevision: now },
-      });
-    }
-    const floor = this.#engine.historyFloor;
-    if (revision < floor) {
-      throw new CairnError('history_gone', `revision ${revision} is below the history floor ${floor}`, {
-        extra: { minRevision: floor },
-      });
-    }
-    const pin = this.#engine.pinRevision(revision);
-    try {
-      const bound = this.#host.rely(revision);
-      if (bound !== null) await bound;
-      if (this.#host.unappliedEntries > 0) await this.#host.barrier();
-    } catch (error) {
-      pin.release();
-      throw error;
-    }
-    return { revision, pin };
   }
 
   async #readAt(key: Uint8Array, at: Revision): Promise<StoredVersion | null> {

@@ -275,17 +275,21 @@ export class Writer {
   /**
    * Gives an answer that appends nothing. It may rest on writes that are not committed yet, or on an expiry judged at an
    * instant that nothing durable binds; then it waits for both, and gets an error when that takes too long. Later reads judge at
-   * that instant or above. With several voters a ReadIndex round shows that this was still the leader (Raft rule 8).
+   * that instant or above. With several voters a ReadIndex round shows that this was still the leader (Raft rule 8). While a scan holds
+   * an earlier instant, the answer waits as a write would (Raft rule 22).
    */
   #answerFromState(group: Group, answer: (late: CairnError | null) => void): void {
     const host = this.#host;
-    const bound = host.rely(this.#stateInstant);
+    const instant = this.#stateInstant;
+    const bound = host.rely(instant);
     const unapplied = this.#stateUnapplied;
     if (!host.readsAlone(group) && !mutated('server-refusal-without-round')) {
       const term = group.raft.term;
       const settled = async (): Promise<CairnError | null> => {
         await bound;
-        await host.linearize(group);
+        while ((await host.linearize(group)) < instant && group.raft.term === term) {
+          await host.whenLifted(group, instant);
+        }
         if (unapplied && !mutated('server-refusal-before-commit')) await host.whenApplied(group);
         return group.raft.term === term ? null : host.notServing(group);
       };

@@ -79,6 +79,12 @@ export class Applying {
     else this.#waiters.get(group)!.add(index, sinceMs, done);
   }
 
+  /** As `whenReached`. */
+  reached(group: Group, index: number): Promise<void> {
+    const sinceMs = this.#clock.monotonicMs();
+    return new Promise((resolve, reject) => this.whenReached(group, index, sinceMs, settling(resolve, reject)));
+  }
+
   /** Calls back when the group's unapplied writes of now are applied; at once when there are none. */
   afterUnapplied(group: Group, done: Done): void {
     if (group.pendingCount === 0) done(null, 0);

@@ -1,5 +1,6 @@
 import { AssertionFailure } from '../../base/assert.js';
 import { CairnError } from '../../base/errors.js';
+import type { InstantHolds } from '../../cluster/instants/instant-holds.js';
 import type { Logger } from '../../base/logger.js';
 import { HotRequestReader, MAX_PUT_ANSWER_FRAME_BYTES, writePutAnswerFrame } from '../../codec/client-hot-codec.js';
 import {
@@ -17,12 +18,15 @@ import { DEFAULT_TCP_LIMITS, type TcpLimits } from '../tcp/limits.js';
 import { readOptionsOf } from '../tcp/requests.js';
 import { type AnswerSink, UnaryRequests } from '../tcp/unary-requests.js';
 import { FrameWalk, joinFrames } from './envelope.js';
+import { answerInstant } from './instant-requests.js';
 import { LeaderOnly } from './leader-only.js';
 import type { PartitionMap } from './partition-map.js';
 
 export interface ForwardedRequestsOptions {
   readonly local: Service;
   readonly map: PartitionMap;
+  /** Of the leaders here, for scans of other nodes. */
+  readonly holds: Pick<InstantHolds, 'handle'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits?: Partial<Pick<TcpLimits, 'maxValueBytes' | 'maxBatchKeys' | 'maxFrameBytes'>>;
@@ -40,6 +44,7 @@ const checkedBefore = (): null => null;
 /** Answers what other nodes send on because this node leads the partitions, or holds their data. */
 export class ForwardedRequests {
   readonly #requests: UnaryRequests;
+  readonly #holds: ForwardedRequestsOptions['holds'];
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #reader = new HotRequestReader();
@@ -54,6 +59,7 @@ export class ForwardedRequests {
       limits: { ...DEFAULT_TCP_LIMITS, ...options.limits },
       checkJson: checkedBefore,
     });
+    this.#holds = options.holds;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#maxRequests = options.maxRequests ?? DEFAULT_MAX_REQUESTS;
@@ -73,6 +79,7 @@ export class ForwardedRequests {
     let envelope: Envelope;
     try {
       envelope = this.#decode(body);
+      if (envelope.instant.length > 0) return answerInstant(this.#holds, envelope.instant);
       this.#admit(envelope.requests.length, body.length);
     } catch (error) {
       if (!(error instanceof CairnError)) throw error;
@@ -95,7 +102,7 @@ export class ForwardedRequests {
   #decode(body: Uint8Array): Envelope {
     const walk = new FrameWalk(body);
     if (!walk.next()) throw new CairnError('protocol_error', 'expected a header and requests, found an empty body');
-    const { timeLimitMs } = decodeForwardHeader(walk.bytes, walk.start, walk.end);
+    const { timeLimitMs, instant } = decodeForwardHeader(walk.bytes, walk.start, walk.end);
     if (timeLimitMs === 0) throw new CairnError('protocol_error', 'expected a time limit of at least 1 ms, found none');
     const requestsStart = walk.end;
     const requests: (Request | null)[] = [];
@@ -111,9 +118,15 @@ export class ForwardedRequests {
       }
       requests.push(request);
     }
-    if (requests.length === 0)
+    if (requests.length === 0 && instant.length === 0)
       throw new CairnError('protocol_error', 'expected requests behind the header, found none');
-    return { bytes: walk.bytes, requestsStart, timeLimitMs: Math.min(timeLimitMs, MAX_TIME_LIMIT_MS), requests };
+    return {
+      bytes: walk.bytes,
+      requestsStart,
+      timeLimitMs: Math.min(timeLimitMs, MAX_TIME_LIMIT_MS),
+      requests,
+      instant,
+    };
   }
 
   #admit(requests: number, bytes: number): void {
@@ -156,6 +169,8 @@ interface Envelope {
   readonly timeLimitMs: number;
   /** Null for a plain put, which is read in place. */
   readonly requests: readonly (Request | null)[];
+  /** See ForwardHeader. */
+  readonly instant: Uint8Array;
 }
 
 function isForwardable({ body }: Request): boolean {

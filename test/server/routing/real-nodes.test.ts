@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SILENT_LOGGER } from '../../../src/base/logger.js';
 import { Prng } from '../../../src/base/prng.js';
+import { InstantHolds } from '../../../src/cluster/instants/instant-holds.js';
 import { ForwardedRequests } from '../../../src/server/routing/forwarded-requests.js';
 import type { PartitionMap } from '../../../src/server/routing/partition-map.js';
 import { RoutedService } from '../../../src/server/routing/routed-service.js';
@@ -35,7 +36,14 @@ async function threeNodes(machine: SimMachine): Promise<Member[]> {
     };
   });
   const receivers = nodes.map(
-    ({ service }, i) => new ForwardedRequests({ local: service, map: maps[i]!, clock, logger: SILENT_LOGGER }),
+    ({ service, node }, i) =>
+      new ForwardedRequests({
+        local: service,
+        map: maps[i]!,
+        holds: new InstantHolds(node.host, clock),
+        clock,
+        logger: SILENT_LOGGER,
+      }),
   );
   const request = async (to: string, body: Uint8Array): Promise<Uint8Array> => {
     await machine.scheduler.sleep(1);

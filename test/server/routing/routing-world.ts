@@ -157,6 +157,7 @@ export class RoutingNode implements PartitionMap {
     this.receiver = new ForwardedRequests({
       local: this.local,
       map: this,
+      holds: { handle: () => Promise.reject(new CairnError('not_leader', 'scans are not scripted')) },
       clock,
       logger: SILENT_LOGGER,
       ...options.receiver,
