@@ -61,7 +61,7 @@ export function* compactionSliceSteps(
   input: CompactionSliceInput,
 ): Generator<void, CompactionSliceOutput> {
   const stopFlags = input.stopFlags.map((buffer) => new Int32Array(buffer));
-  const shouldStop = (): boolean => stopFlags.some((flag) => Atomics.load(flag, 0) > 0);
+  const isTold = (): boolean => stopFlags.some((flag) => Atomics.load(flag, 0) > 0);
   const source = new SyncBlockSource(disk);
   const liveReplicas = new Set(input.liveReplicas);
   const olderRows = new OlderTables(input.olderRows);
@@ -74,13 +74,18 @@ export function* compactionSliceSteps(
     const cursor = openInputs(source, input);
     if (input.resumeAfter === null) cursor.seekToFirst();
     else cursor.seek(rowBehind(input.resumeAfter), LATEST);
-    for (let stepBytes = STEP_BYTES; ; stepBytes += STEP_BYTES) {
-      const targetBytes = Math.min(input.targetBytes, stepBytes);
-      const merged = mergeInto(cursor, open, { floor: input.floor, liveReplicas, olderRows, targetBytes, shouldStop });
+    for (let stepEnd = STEP_BYTES; ; stepEnd += STEP_BYTES) {
+      const { floor, targetBytes } = input;
+      let isStepOver = false;
+      const shouldStop = (): boolean => {
+        isStepOver = writer !== null && writer.builder.rawBytes >= stepEnd;
+        return isStepOver || isTold();
+      };
+      const merged = mergeInto(cursor, open, { floor, liveReplicas, olderRows, targetBytes, shouldStop });
       readEntries += merged.readEntries;
       keptEntries += merged.keptEntries;
       const { resumeAfter } = merged;
-      if (resumeAfter === null || targetBytes === input.targetBytes || shouldStop()) {
+      if (resumeAfter === null || !isStepOver) {
         const table = (writer as TableWriter | null)?.finish() ?? null;
         return { table, resumeAfter, readEntries, keptEntries };
       }

@@ -37,9 +37,10 @@ export function* flushSteps(disk: SyncDisk, input: FlushInput): Generator<void, 
   const open = (): TableBuilder =>
     (writer ??= new TableWriter(disk, input.path, input.fileNumber, input.table)).builder;
   try {
-    for (let targetBytes = STEP_BYTES; ; targetBytes += STEP_BYTES) {
+    for (let stepEnd = STEP_BYTES; ; stepEnd += STEP_BYTES) {
       const { floor } = input;
-      const options = { floor, liveReplicas, olderRows: ANY_ROW_MAY_BE_OLDER, targetBytes, shouldStop: () => false };
+      const shouldStop = (): boolean => writer !== null && writer.builder.rawBytes >= stepEnd;
+      const options = { floor, liveReplicas, olderRows: ANY_ROW_MAY_BE_OLDER, targetBytes: Infinity, shouldStop };
       if (mergeInto(cursor, open, options).resumeAfter === null) break;
       yield;
     }

@@ -25,14 +25,16 @@ export class SyncBlockSource implements BlockSource {
     this.#disk = disk;
   }
 
+  /** Without its filter: a merge asks for no single row. */
   open(path: string, fileNumber: number): TableReader {
     const file = this.#disk.open(path, 'read');
     this.#files.set(fileNumber, file);
-    const meta = parseTableMeta(fileNumber, file.size(), (offset, length) => {
+    const readRange = (offset: number, length: number): Uint8Array => {
       const bytes = new Uint8Array(length);
       readExactlySync(file, bytes, offset);
       return bytes;
-    });
+    };
+    const meta = parseTableMeta(fileNumber, file.size(), readRange, false);
     return new TableReader(meta, this);
   }
 

@@ -4,7 +4,7 @@ import { Block } from '../../lsm/table/block.js';
 import type { BlockSource } from '../../lsm/table/block-source.js';
 import type { Revision } from '../../lsm/row-key.js';
 import { blockName, type BlockHandle } from '../../lsm/table/format.js';
-import { footerRange, metaRange, parseMeta } from '../../lsm/table/table-meta.js';
+import { footerRange, metaRanges, parseMeta } from '../../lsm/table/table-meta.js';
 import { readBlock, TableReader } from '../../lsm/table/table-reader.js';
 import type { TableFile } from '../../lsm/version/table-file.js';
 import type { Disk, DiskFile } from '../../ports/disk.js';
@@ -75,8 +75,11 @@ export class TableStore implements BlockSource {
       const found = await file.size();
       if (found !== sizeBytes) throw new CorruptionError(file.path, `${sizeBytes} bytes`, `${found}`);
       const footerBytes = await readRange(file, footerRange(fileNumber, sizeBytes));
-      const metaBytes = await readRange(file, metaRange(fileNumber, sizeBytes, footerBytes));
-      const reader = new TableReader(parseMeta(fileNumber, sizeBytes, footerBytes, metaBytes), this);
+      const ranges = metaRanges(fileNumber, sizeBytes, footerBytes);
+      const indexBytes = await readRange(file, ranges.index);
+      const filterBytes = await readRange(file, ranges.filter);
+      const meta = parseMeta(fileNumber, sizeBytes, footerBytes, indexBytes, filterBytes);
+      const reader = new TableReader(meta, this);
       this.#handles.set(fileNumber, { file, reader, loading: new Map(), expectedAbove: -1, expectedBelow: -1 });
       return { file: table, reader };
     } catch (error) {

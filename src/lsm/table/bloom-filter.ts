@@ -24,11 +24,15 @@ export function rowHash(userKeyHash: number, replicaId: number): number {
   return mix(userKeyHash ^ Math.imul(replicaId + 1, REPLICA_MULTIPLIER));
 }
 
-/** A filter with `bitsPerRow` bits for each of the first `count` hashes. Same hashes, same bytes. */
-export function buildBloomFilter(hashes: Uint32Array, count: number, bitsPerRow: number): Uint8Array {
-  const blocks = Math.max(1, Math.ceil((count * bitsPerRow) / (BLOOM_BLOCK_BYTES * 8)));
-  const filter = new Uint8Array(blocks * BLOOM_BLOCK_BYTES);
-  for (let i = 0; i < count; i++) {
+/** The size of a filter with `bitsPerRow` bits for each row. */
+export function bloomFilterBytes(rows: number, bitsPerRow: number): number {
+  return Math.max(1, Math.ceil((rows * bitsPerRow) / (BLOOM_BLOCK_BYTES * 8))) * BLOOM_BLOCK_BYTES;
+}
+
+/** Adds rows to a filter, which is all zeros at first. Same hashes, same bytes. */
+export function addToBloomFilter(filter: Uint8Array, hashes: Uint32Array): void {
+  const blocks = filter.length / BLOOM_BLOCK_BYTES;
+  for (let i = 0; i < hashes.length; i++) {
     const hash = hashes[i]!;
     const base = blockOf(hash, blocks);
     const bits = mix(hash);
@@ -37,7 +41,6 @@ export function buildBloomFilter(hashes: Uint32Array, count: number, bitsPerRow:
       filter[base + word * 4 + (bit >>> 3)]! |= 1 << (bit & 7);
     }
   }
-  return filter;
 }
 
 /** False only when the row was not added. An empty filter knows nothing and says true. */

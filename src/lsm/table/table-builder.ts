@@ -13,10 +13,11 @@ import {
 } from '../row-key.js';
 import { BlockBuilder } from './block-builder.js';
 import { encodeBlock } from './block-codec.js';
-import { buildBloomFilter, rowHash } from './bloom-filter.js';
-import { FOOTER_BYTES, type BlockHandle } from './format.js';
+import { addToBloomFilter, bloomFilterBytes, rowHash } from './bloom-filter.js';
+import { BLOCK_TRAILER_BYTES, FOOTER_BYTES, type BlockHandle } from './format.js';
 import { encodeFooter } from './footer.js';
 import { encodeProperties, type TableProperties } from './properties.js';
+import { RowHashes } from './row-hashes.js';
 import { TableIndexBuilder } from './table-index.js';
 
 export interface TableOptions {
@@ -65,7 +66,7 @@ export class TableBuilder {
   #separator = new Uint8Array(0);
   #separatorRevision: Revision = LATEST;
 
-  #hashes = new Uint32Array(1024);
+  readonly #hashes = new RowHashes();
   #rowCount = 0;
   #entryCount = 0;
   #tombstoneCount = 0;
@@ -85,6 +86,11 @@ export class TableBuilder {
 
   get entryCount(): number {
     return this.#entryCount;
+  }
+
+  /** Of keys and records so far, before compression. */
+  get rawBytes(): number {
+    return this.#rawBytes;
   }
 
   /** About the size of the file if it ended here; the block being filled counts uncompressed. */
@@ -174,12 +180,16 @@ export class TableBuilder {
 
   #writeFilter(): BlockHandle {
     if (this.#options.bloomBitsPerRow === 0) return { offset: this.#offset, sizeBytes: 0 };
-    const filter = buildBloomFilter(this.#hashes, this.#rowCount, this.#options.bloomBitsPerRow);
-    return this.#write(filter, false);
+    const filterBytes = bloomFilterBytes(this.#rowCount, this.#options.bloomBitsPerRow);
+    // With room for its trailer, or it would be copied.
+    const stored = new Uint8Array(filterBytes + BLOCK_TRAILER_BYTES);
+    const filter = stored.subarray(0, filterBytes);
+    for (const hashes of this.#hashes.pieces()) addToBloomFilter(filter, hashes);
+    return this.#write(filter, false, stored);
   }
 
-  #write(raw: Uint8Array, compress: boolean): BlockHandle {
-    const stored = encodeBlock(this.#fileNumber, this.#offset, raw, compress, this.#stored);
+  #write(raw: Uint8Array, compress: boolean, target = this.#stored): BlockHandle {
+    const stored = encodeBlock(this.#fileNumber, this.#offset, raw, compress, target);
     const handle = { offset: this.#offset, sizeBytes: stored.length };
     this.#sink(stored);
     this.#offset += stored.length;
@@ -187,13 +197,9 @@ export class TableBuilder {
   }
 
   #addRow(key: Uint8Array, keyStart: number, keyLength: number, revision: Revision): void {
-    if (this.#rowCount === this.#hashes.length) {
-      const grown = new Uint32Array(this.#hashes.length * 2);
-      grown.set(this.#hashes);
-      this.#hashes = grown;
-    }
     const userKeyHash = xxHash32(key, keyStart + REPLICA_ID_BYTES, keyLength - REPLICA_ID_BYTES);
-    this.#hashes[this.#rowCount++] = rowHash(userKeyHash, readReplicaId(key, keyStart));
+    this.#hashes.add(rowHash(userKeyHash, readReplicaId(key, keyStart)));
+    this.#rowCount++;
     this.#smallest ??= internalKey(key, keyStart, keyLength, revision);
     const last = this.#lastKey;
     for (let i = 0; i < keyLength; i++) last[i] = key[keyStart + i]!;

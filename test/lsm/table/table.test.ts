@@ -5,10 +5,15 @@ import { compareBytes } from '../../../src/base/bytes.js';
 import { CairnError, CorruptionError } from '../../../src/base/errors.js';
 import { LATEST, makeRowKey, readRevisionTrailer } from '../../../src/lsm/row-key.js';
 import { placedChecksum } from '../../../src/lsm/table/block-codec.js';
-import { FOOTER_BYTES, FOOTER_CHECKSUM_AT, FOOTER_VERSION_AT } from '../../../src/lsm/table/format.js';
+import {
+  FOOTER_BYTES,
+  FOOTER_CHECKSUM_AT,
+  FOOTER_VERSION_AT,
+  type BlockHandle,
+} from '../../../src/lsm/table/format.js';
 import { TableBuilder } from '../../../src/lsm/table/table-builder.js';
-import { footerRange, metaRange, parseMeta, parseTableMeta } from '../../../src/lsm/table/table-meta.js';
-import { ABSENT, BLOCKED, FOUND, type TableReader } from '../../../src/lsm/table/table-reader.js';
+import { footerRange, metaRanges, parseMeta, parseTableMeta } from '../../../src/lsm/table/table-meta.js';
+import { ABSENT, BLOCKED, FOUND, TableReader } from '../../../src/lsm/table/table-reader.js';
 import { MergingCursor } from '../../../src/lsm/cursors/merging-cursor.js';
 import { TableCursor } from '../../../src/lsm/cursors/table-cursor.js';
 import {
@@ -222,9 +227,11 @@ test('a table opens in three steps that name the range to read next', () => {
   const { bytes } = buildTable([{ key: makeRowKey(1, Uint8Array.of(1)), revision: 1, record: VALUE }]);
   const footer = footerRange(7, bytes.length);
   const footerBytes = bytes.subarray(footer.offset, footer.offset + footer.sizeBytes);
-  const range = metaRange(7, bytes.length, footerBytes);
-  const meta = parseMeta(7, bytes.length, footerBytes, bytes.subarray(range.offset, range.offset + range.sizeBytes));
+  const { index, filter } = metaRanges(7, bytes.length, footerBytes);
+  const part = ({ offset, sizeBytes }: BlockHandle): Uint8Array => bytes.subarray(offset, offset + sizeBytes);
+  const meta = parseMeta(7, bytes.length, footerBytes, part(index), part(filter));
   assert.equal(meta.properties.entryCount, 1);
+  assert.ok(meta.filter.length > 0);
 });
 
 function sweepTable(): { sorted: Entry[]; bytes: Uint8Array } {
@@ -279,10 +286,24 @@ test('LSM rule 11: every prefix of a table is refused', () => {
 test('LSM rule 10: a corrupt filter means reading without it', async () => {
   const { sorted, bytes } = sweepTable();
   const footer = bytes.subarray(bytes.length - FOOTER_BYTES);
-  const range = metaRange(7, bytes.length, footer);
-  bytes[range.offset]! ^= 1;
+  bytes[metaRanges(7, bytes.length, footer).filter.offset]! ^= 1;
   const table = readTable(bytes);
   assert.ok(table.meta.filterError instanceof CorruptionError);
+  for (const { key, revision } of sorted) {
+    assert.equal(await find(table, key, revision), expectedFind(sorted, key, revision));
+  }
+});
+
+test('a table that is opened without its filter finds the same, and does not read the filter', async () => {
+  const { sorted, bytes } = sweepTable();
+  const { filter } = metaRanges(7, bytes.length, bytes.subarray(bytes.length - FOOTER_BYTES));
+  const readRange = (offset: number, length: number): Uint8Array => {
+    assert.ok(offset + length <= filter.offset || offset >= filter.offset + filter.sizeBytes);
+    return bytes.subarray(offset, offset + length);
+  };
+  const meta = parseTableMeta(7, bytes.length, readRange, false);
+  assert.equal(meta.filterError, undefined);
+  const table = new TableReader(meta, new MemorySource(bytes));
   for (const { key, revision } of sorted) {
     assert.equal(await find(table, key, revision), expectedFind(sorted, key, revision));
   }
