@@ -3,10 +3,11 @@
  *
  *   cc -O2 -o cairn-load cairn-load.c
  *   cairn-load --port 9090 --op get --connections 50 --pipeline 1 --requests 100000 [--host 127.0.0.1]
- *              [--keys 100000] [--value-bytes 100] [--sequential] [--seconds S] [--no-hello] [--rate R]
+ *              [--keys 100000] [--value-bytes 100] [--sequential] [--random-values] [--seconds S] [--no-hello] [--rate R]
  *
  * Keys are "key:" and 12 digits, below --keys, uniformly random, or 0, 1, 2 ... with --sequential (to load a node).
- * Values are JSON objects of --value-bytes bytes. One line of JSON goes to stdout:
+ * Values are JSON objects of --value-bytes bytes, always the same, or of random letters with --random-values, which LZ4 can't
+ * make smaller. With --port 9090,9190,9290 the connections are spread over several nodes. One line of JSON goes to stdout:
  *   {"op":"get","connections":50,"pipeline":1,"requests":100000,"seconds":1.9,"perSecond":52631,"p50Ms":0.9,
  *    "p99Ms":1.4,"p999Ms":2.0,"maxMs":3.0,"errors":0,"absent":0}
  * Latency is from the send of a request to the end of its answer. With --rate, request k is due k / R seconds after the
@@ -28,7 +29,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_PIPELINE = 4096, INPUT_BYTES = 1 << 20, KEY_BYTES = 16 };
+enum { MAX_PIPELINE = 4096, INPUT_BYTES = 1 << 20, KEY_BYTES = 16, MAX_PORTS = 16 };
+/* What stands before and behind the text of a value. */
+static const char value_head[] = "{\"data\":\"", value_tail[] = "\"}";
+enum { HEAD_BYTES = sizeof value_head - 1, TAIL_BYTES = sizeof value_tail - 1 };
 
 /* Latencies in buckets: exact below 128 us, then 64 buckets for each power of two. */
 enum { SUB = 64, BUCKETS = 64 * 40 };
@@ -60,7 +64,7 @@ struct connection {
   int free_count;
 };
 
-static int is_put, sequential;
+static int is_put, sequential, random_values;
 static long keys = 100000, value_bytes = 100, requests = 100000;
 static long started, finished, error_answers, absent;
 static double seconds_limit;
@@ -119,6 +123,13 @@ static const uint8_t *get_varint(const uint8_t *at, const uint8_t *end, uint64_t
   return NULL;
 }
 
+/* Letters that carry six bits each: nothing repeats, so nothing is won by looking for repetitions. */
+static void fill_random(uint8_t *at, size_t length) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  for (size_t i = 0; i < length;)
+    for (uint64_t r = next_random(), k = 0; k < 10 && i < length; k++, r >>= 6) at[i++] = (uint8_t)letters[r & 63];
+}
+
 static void put_u32(uint8_t *at, uint32_t v) {
   for (int i = 0; i < 4; i++) at[i] = (uint8_t)(v >> (8 * i));
 }
@@ -151,6 +162,7 @@ static void add_request(struct connection *c, uint64_t now) {
     *at++ = 0x12; /* Put.value */
     at += put_varint(at, (uint64_t)value_bytes);
     memcpy(at, value, (size_t)value_bytes);
+    if (random_values) fill_random(at + HEAD_BYTES, (size_t)value_bytes - HEAD_BYTES - TAIL_BYTES);
     at += value_bytes;
   }
   put_u32(start, (uint32_t)(at - start - 4));
@@ -288,6 +300,10 @@ int main(int argc, char **argv) {
       sequential = 1;
       continue;
     }
+    if (!strcmp(flag, "--random-values")) {
+      random_values = 1;
+      continue;
+    }
     if (!strcmp(flag, "--no-hello")) {
       hello = 0;
       continue;
@@ -310,17 +326,25 @@ int main(int argc, char **argv) {
   if (value_bytes < 16 || value_bytes > 1 << 20) fail("--value-bytes goes from 16 to 1048576");
   value = malloc((size_t)value_bytes + 1);
   if (!value) fail("memory");
-  int head = sprintf(value, "{\"data\":\"");
-  memset(value + head, 'x', (size_t)(value_bytes - head - 2));
-  memcpy(value + value_bytes - 2, "\"}", 2);
+  memset(value, 'x', (size_t)value_bytes);
+  memcpy(value, value_head, HEAD_BYTES);
+  memcpy(value + value_bytes - TAIL_BYTES, value_tail, TAIL_BYTES);
 
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *address;
-  if (getaddrinfo(host, port, &hints, &address) != 0) fail("the host name is unknown");
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *addresses[MAX_PORTS];
+  int ports = 0;
+  char *list = strdup(port);
+  if (!list) fail("memory");
+  for (char *one = strtok(list, ","); one; one = strtok(NULL, ",")) {
+    if (ports == MAX_PORTS) fail("too many ports");
+    if (getaddrinfo(host, one, &hints, &addresses[ports++]) != 0) fail("the host name is unknown");
+  }
+  if (ports == 0) fail("--port names none");
   int poll = epoll_create1(0);
   struct connection *all = calloc((size_t)connections, sizeof *all);
   if (poll < 0 || !all) fail("setup");
   for (int i = 0; i < connections; i++) {
     struct connection *c = &all[i];
+    const struct addrinfo *address = addresses[i % ports];
     c->fd = socket(address->ai_family, SOCK_STREAM, 0);
     if (c->fd < 0 || connect(c->fd, address->ai_addr, address->ai_addrlen) != 0) fail("connect");
     int one = 1;

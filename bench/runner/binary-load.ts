@@ -7,7 +7,8 @@ import { Unavailable } from './row.js';
 /** Load on the binary protocol, from the generator in C: one in Node would be the limit before the server is. */
 export interface BinaryLoad {
   readonly op: 'get' | 'put';
-  readonly port: number;
+  /** Several: connections are spread over them. */
+  readonly port: number | readonly number[];
   readonly connections: number;
   /** Requests under way on each connection. */
   readonly pipeline: number;
@@ -18,6 +19,10 @@ export interface BinaryLoad {
   readonly keys: number;
   /** Keys 0, 1, 2 ... instead of random ones. */
   readonly sequential?: boolean;
+  /** Of a put; 100 when not given. */
+  readonly valueBytes?: number;
+  /** Values that can't be compressed, instead of one that all but vanishes when it is. */
+  readonly randomValues?: boolean;
   /** For a server that knows no hello. */
   readonly noHello?: boolean;
 }
@@ -50,6 +55,8 @@ export async function binaryLoad(load: BinaryLoad): Promise<BinaryLoadResult> {
     ...(load.ratePerSecond === undefined ? [] : ['--rate', String(load.ratePerSecond)]),
     ...(load.seconds === undefined ? [] : ['--seconds', String(load.seconds)]),
     ...(load.sequential === true ? ['--sequential'] : []),
+    ...(load.valueBytes === undefined ? [] : ['--value-bytes', String(load.valueBytes)]),
+    ...(load.randomValues === true ? ['--random-values'] : []),
     ...(load.noHello === true ? ['--no-hello'] : []),
   ];
   const result = JSON.parse(await runTool(program, args)) as BinaryLoadResult & { errors: number; absent: number };

@@ -37,6 +37,8 @@ export interface Bench {
   readonly seconds: number;
   /** An empty folder for this row, on the disk that is measured. */
   readonly folder: string;
+  /** How much the long fill writes, in GB (10^9 bytes) of keys and values. */
+  readonly fillGigabytes: number;
   /** Says on stderr what is going on. */
   readonly say: (text: string) => void;
 }
@@ -44,6 +46,8 @@ export interface Bench {
 export interface Row {
   readonly name: string;
   readonly title: string;
+  /** Takes so long that it runs only when it is asked for. */
+  readonly isLong?: true;
   /** Rejects with Unavailable when this machine lacks what it takes. */
   readonly run: (bench: Bench) => Promise<readonly Figure[]>;
 }

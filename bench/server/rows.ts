@@ -9,6 +9,8 @@ import { loopDelay } from './loop-delay.js';
 import { memory } from './memory.js';
 import { restart } from './restart.js';
 import { tailLatency } from './tail-latency.js';
+import { threeNodes } from './three-nodes.js';
+import { writeAmplification } from './write-amplification.js';
 
 /** In the order in which they run. */
 export const rows: readonly Row[] = [
@@ -23,4 +25,6 @@ export const rows: readonly Row[] = [
   tailLatency,
   restart,
   memory,
+  ...threeNodes,
+  writeAmplification,
 ];
