@@ -1,6 +1,5 @@
 import { Option, type Command } from 'commander';
 import { addOutputOption, type OutputOptions } from './connection-options.js';
-import { EXIT_CODES } from './exit-code.js';
 import { wholeNumber } from './numbers.js';
 import { colour, say, table, write, type Terminal } from './output.js';
 import { openHome, type Home } from './playground/home.js';
@@ -64,13 +63,20 @@ async function runPlayground(terminal: Terminal, serveFlags: readonly string[], 
     verbose: options.verbose === true,
     say: (text) => say(terminal, text),
   });
+  say(terminal, `starting ${home.ports.length} ${home.ports.length === 1 ? 'node' : 'nodes'} in ${home.directory}`);
   // Whatever ends this process, no node is left behind.
-  const killAll = (): void => playground.kill();
-  process.once('exit', killAll);
-  const interrupted = untilInterrupted(killAll);
-  let isReady = false;
+  const onExit = (): void => {
+    playground.kill();
+    home.removeAtOnce();
+  };
+  process.once('exit', onExit);
+  let isKilled = false;
+  const interrupted = untilInterrupted(() => {
+    isKilled = true;
+    playground.kill();
+  });
   try {
-    isReady = await Promise.race([playground.ready().then(() => true), interrupted.then(() => false)]);
+    const isReady = await Promise.race([playground.ready().then(() => true), interrupted.then(() => false)]);
     if (isReady) {
       await tell(terminal, options, home, playground.nodes);
       const first = await Promise.race([
@@ -85,23 +91,21 @@ async function runPlayground(terminal: Terminal, serveFlags: readonly string[], 
     const reason = home.remove();
     if (reason !== null) say(terminal, `${home.directory} stays: ${reason}`);
     else if (home.staysBehind) say(terminal, `data and logs are in ${home.directory}`);
-    process.off('exit', killAll);
+    process.off('exit', onExit);
   }
+  if (isKilled) throw new Error('the nodes were killed before they had stopped');
 }
 
-/** Resolves with the first SIGINT or SIGTERM; a second one is for the impatient. */
-function untilInterrupted(killAll: () => void): Promise<void> {
+/** Resolves with the first signal to end; a second one is for the impatient. */
+function untilInterrupted(onSecond: () => void): Promise<void> {
   return new Promise((resolve) => {
     let signals = 0;
-    const onSignal = (): void => {
-      if (++signals > 1) {
-        killAll();
-        process.exitCode = EXIT_CODES.error;
-      }
-      resolve();
-    };
-    process.on('SIGINT', onSignal);
-    process.on('SIGTERM', onSignal);
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        if (++signals > 1) onSecond();
+        resolve();
+      });
+    }
   });
 }
 

@@ -80,6 +80,18 @@ test('nodes stop by themselves when the playground is killed', async (t) => {
   }
 });
 
+test('a second signal kills the nodes; the data is removed all the same', async () => {
+  const playground = new PlaygroundProcess(['--nodes', '1', '--port', '0']);
+  const { directory: home, nodes } = await playground.ready();
+  // A node that can't listen to its signal.
+  process.kill(nodes[0]!.pid, 'SIGSTOP');
+  playground.child.kill('SIGTERM');
+  await playground.says(/stopping the nodes/);
+  playground.child.kill('SIGINT');
+  assert.equal(await playground.exited, 1);
+  assert.ok(!existsSync(home));
+});
+
 test('a node that does not start ends the playground with what it said', async () => {
   const playground = new PlaygroundProcess(['--nodes', '1', '--port', '0', '--', '--memtable-size-mb', 'big']);
   assert.equal(await playground.exited, 1);

@@ -28,6 +28,8 @@ export interface Home {
   logFile(nodeId: string): string;
   /** Removes a directory that nobody wants to keep. Returns why it stays, or null. */
   remove(): string | null;
+  /** The same when nothing can be waited for any more. */
+  removeAtOnce(): void;
 }
 
 /**
@@ -54,6 +56,9 @@ export async function openHome(options: HomeOptions): Promise<Home> {
     }
   }
   const dataDirectory = (nodeId: string): string => path.join(directory, nodeId);
+  const removeAtOnce = (): void => {
+    if (!staysBehind) rmSync(directory, { recursive: true, force: true });
+  };
   return {
     directory,
     ports,
@@ -66,9 +71,10 @@ export async function openHome(options: HomeOptions): Promise<Home> {
         const data = dataDirectory(`n${i + 1}`);
         if (existsSync(data) && isInUse(data)) return `${data} is in use by a node that was started apart`;
       }
-      rmSync(directory, { recursive: true, force: true });
+      removeAtOnce();
       return null;
     },
+    removeAtOnce,
   };
 }
 

@@ -133,7 +133,12 @@ export class Playground {
     const last = lastLines.map((line) => `\n  ${nodeId} | ${readLogLine(line).text}`).join('');
     this.#options.say(
       `node ${nodeId} ended: ${ending}. Its last lines:${last}\n` +
-        `It is not started again by itself; to do so: cairn serve ${flags.join(' ')}`,
+        `It is not started again by itself; to do so: cairn serve ${flags.map(quoted).join(' ')}`,
     );
   }
+}
+
+/** As a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
