@@ -2,13 +2,14 @@ import { assert } from '../base/assert.js';
 import { CairnError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
 import type { Engine } from '../engine/engine.js';
+import { ChunkJoiner } from '../engine/snapshot/chunk-joiner.js';
 import type { ReplicaImporter } from '../engine/snapshot/replica-importer.js';
 import { decodeConfiguration, encodeConfiguration } from '../raft/configuration-codec.js';
 import type { MemberId } from '../raft/entry.js';
 import type { SnapshotMessage } from '../raft/message.js';
 import type { Group } from '../replica/group.js';
 
-/** A stream of bytes to another node. */
+/** A stream of bytes to another node, which may be cut anywhere on its way. */
 export interface BulkSink {
   write(chunk: Uint8Array): Promise<void>;
   /** Resolves when the other end has taken everything. */
@@ -136,7 +137,11 @@ export class SnapshotStreams {
     let importer: ReplicaImporter | null = null;
     try {
       importer = await engine.beginReplicaImport();
-      for (let chunk = await source.next(); chunk !== null; chunk = await source.next()) await importer.add(chunk);
+      const joiner = new ChunkJoiner();
+      for (let piece = await source.next(); piece !== null; piece = await source.next()) {
+        joiner.push(piece);
+        for (let chunk = joiner.next(); chunk !== null; chunk = joiner.next()) await importer.add(chunk);
+      }
       // Before the core gives its log up for the snapshot.
       await importer.prepare();
       this.received++;

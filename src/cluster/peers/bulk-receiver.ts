@@ -34,6 +34,7 @@ export class BulkReceiver implements SocketOwner, BulkStream {
   #totalBytes = 0;
   #isOpened = false;
   #isEnded = false;
+  #isFinished = false;
   #isPaused = false;
   #failure: CairnError | null = null;
   #waiting: { resolve: (chunk: Uint8Array | null) => void; reject: (error: CairnError) => void } | null = null;
@@ -74,6 +75,7 @@ export class BulkReceiver implements SocketOwner, BulkStream {
 
   finish(answer: Uint8Array): void {
     assert(this.#isEnded && this.#chunks.length === 0, 'a bulk stream is finished when all of it was read');
+    this.#isFinished = true;
     this.#socket.finish({ bulkAnswer: { body: answer } }, 'done');
   }
 
@@ -167,6 +169,7 @@ export class BulkReceiver implements SocketOwner, BulkStream {
 
   /** What has come before is still read. */
   #fail(error: CairnError): void {
+    if (this.#failure === null && !this.#isFinished) this.#host.counters.brokenBulkStreams++;
     this.#failure ??= error;
     this.#waiting?.reject(this.#failure);
     this.#waiting = null;

@@ -42,6 +42,7 @@ export class BulkSender implements SocketOwner {
   readonly #closed: (sender: BulkSender) => void;
   #failure: CairnError | null = null;
   #isEnded = false;
+  #isAnswered = false;
   #isBusy = false;
   #totalBytes = 0;
   /** A write waits for the system to take bytes. */
@@ -74,9 +75,8 @@ export class BulkSender implements SocketOwner {
   async write(chunk: Uint8Array): Promise<void> {
     this.#begin();
     try {
-      for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
-        await this.#piece(chunk.subarray(at, at + PIECE_BYTES));
-      }
+      const pieceBytes = Math.min(PIECE_BYTES, this.#host.limits.maxFrameBytes / 2);
+      for (let at = 0; at < chunk.length; at += pieceBytes) await this.#piece(chunk.subarray(at, at + pieceBytes));
     } finally {
       this.#isBusy = false;
     }
@@ -131,6 +131,7 @@ export class BulkSender implements SocketOwner {
         } else if (bulkAnswer && this.#answerWaiting !== null) {
           this.#answerWaiting.resolve(bulkAnswer.body ?? new Uint8Array(0));
           this.#answerWaiting = null;
+          this.#isAnswered = true;
           this.#socket.finish(null, 'done');
           return;
         }
@@ -172,6 +173,7 @@ export class BulkSender implements SocketOwner {
   }
 
   #fail(error: CairnError): void {
+    if (this.#failure === null && !this.#isAnswered) this.#host.counters.brokenBulkStreams++;
     this.#failure ??= error;
     this.#roomWaiting?.reject(this.#failure);
     this.#roomWaiting = null;

@@ -56,7 +56,7 @@ export class OutgoingLink implements SocketOwner, Flushable {
     this.address = address;
     const { minBackOffMs, maxBackOffMs } = host.limits;
     this.#backOff = new BackOff(host.random, minBackOffMs, maxBackOffMs);
-    this.#requests = new PendingRequests(nodeId);
+    this.#requests = new PendingRequests(nodeId, host.counters);
   }
 
   get isUp(): boolean {
@@ -98,7 +98,7 @@ export class OutgoingLink implements SocketOwner, Flushable {
     this.#peer = peer;
     this.#bufferedBytes = 0;
     this.#upSinceMs = this.#host.clock.monotonicMs();
-    this.#requests = new PendingRequests(this.nodeId);
+    this.#requests = new PendingRequests(this.nodeId, this.#host.counters);
     socket.owner = this;
     this.#host.linked(peer);
     this.#ping();
@@ -292,9 +292,7 @@ export class OutgoingLink implements SocketOwner, Flushable {
     reader.messages.length = 0;
     reader.requests.length = 0;
     // What came whole in front of a fault counts.
-    for (const answer of reader.takeAnswers()) {
-      if (!this.#requests.answered(answer)) this.#host.counters.refusedRequests++;
-    }
+    for (const answer of reader.takeAnswers()) this.#requests.answered(answer);
     if (reader.pong === this.#pingId && this.#isPingUnderWay) this.#ponged();
     if (fault !== null) {
       this.#host.counters.refusedConnections++;

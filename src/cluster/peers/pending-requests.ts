@@ -1,6 +1,7 @@
 import { CairnError } from '../../base/errors.js';
 import { peerWire } from '../../codec/peer-protocol.js';
 import type { ReceivedAnswer } from './frame-reader.js';
+import type { PeerCounters } from './stats.js';
 
 interface Pending {
   readonly deadlineMs: number;
@@ -20,13 +21,15 @@ function outcomeUnknown(nodeId: string, why: string): CairnError {
 /** The requests of one connection that have no answer yet. They end with it: an answer never comes on another one. */
 export class PendingRequests {
   readonly #nodeId: string;
+  readonly #counters: PeerCounters;
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
   /** Ids up to here were handed to the network. */
   #sentId = 0;
 
-  constructor(nodeId: string) {
+  constructor(nodeId: string, counters: PeerCounters) {
     this.#nodeId = nodeId;
+    this.#counters = counters;
   }
 
   get size(): number {
@@ -44,30 +47,26 @@ export class PendingRequests {
     this.#sentId = this.#lastId;
   }
 
-  /** False when the peer did not look at the request. */
-  answered({ id, body, status }: ReceivedAnswer): boolean {
+  answered({ id, body, status }: ReceivedAnswer): void {
     const pending = this.#pending.get(id);
     // Its time was over before.
-    if (pending === undefined) return true;
+    if (pending === undefined) return;
     this.#pending.delete(id);
     if (status === peerWire.AnswerStatus.ANSWERED) {
       pending.resolve(body);
-      return true;
-    }
-    const isRefused = status === peerWire.AnswerStatus.REFUSED;
-    pending.reject(
-      isRefused
-        ? new CairnError('unavailable', `node ${this.#nodeId} did not execute the request: it has too many`)
-        : outcomeUnknown(this.#nodeId, 'its answer was lost'),
-    );
-    return !isRefused;
+    } else if (status === peerWire.AnswerStatus.REFUSED) {
+      this.#counters.refusedRequests++;
+      pending.reject(
+        new CairnError('unavailable', `node ${this.#nodeId} did not execute the request: it has too many`),
+      );
+    } else this.#unknown(pending, 'its answer was lost');
   }
 
   expire(expiredMs: number): void {
     for (const [id, pending] of this.#pending) {
       if (expiredMs < pending.deadlineMs) continue;
       this.#pending.delete(id);
-      pending.reject(outcomeUnknown(this.#nodeId, 'it has not answered in time'));
+      this.#unknown(pending, 'it has not answered in time');
     }
   }
 
@@ -75,8 +74,17 @@ export class PendingRequests {
   fail(why: string): void {
     const pending = [...this.#pending];
     this.#pending.clear();
-    for (const [id, { reject }] of pending) {
-      reject(id > this.#sentId ? notDelivered(this.#nodeId, why) : outcomeUnknown(this.#nodeId, why));
+    for (const [id, request] of pending) {
+      if (id <= this.#sentId) this.#unknown(request, why);
+      else {
+        this.#counters.refusedRequests++;
+        request.reject(notDelivered(this.#nodeId, why));
+      }
     }
+  }
+
+  #unknown({ reject }: Pending, why: string): void {
+    this.#counters.unknownRequests++;
+    reject(outcomeUnknown(this.#nodeId, why));
   }
 }

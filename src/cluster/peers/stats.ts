@@ -13,6 +13,8 @@ export interface PeerCounters {
   sentRequests: number;
   /** Requests of this node that were not sent, or that the peer did not look at. */
   refusedRequests: number;
+  /** Requests of this node that the peer may have executed: the connection ended, the time was over, the answer was lost. */
+  unknownRequests: number;
   receivedRequests: number;
   /** Answers to peers that were not sent, since too much output waits. */
   lostAnswers: number;
@@ -22,6 +24,8 @@ export interface PeerCounters {
   lostConnections: number;
   bulkSentBytes: number;
   bulkReceivedBytes: number;
+  /** Bulk streams, sent or received, that ended before their receiver's answer. */
+  brokenBulkStreams: number;
 }
 
 export function newCounters(): PeerCounters {
@@ -36,12 +40,14 @@ export function newCounters(): PeerCounters {
     overflowedMessages: 0,
     sentRequests: 0,
     refusedRequests: 0,
+    unknownRequests: 0,
     receivedRequests: 0,
     lostAnswers: 0,
     refusedConnections: 0,
     lostConnections: 0,
     bulkSentBytes: 0,
     bulkReceivedBytes: 0,
+    brokenBulkStreams: 0,
   };
 }
 

@@ -27,6 +27,7 @@ import { MAX_USER_KEY_BYTES, type Revision } from '../../lsm/row-key.js';
  */
 const CHUNK_FORMAT_VERSION = 1;
 export const CHUNK_HEADER_BYTES = 20;
+export const BODY_LENGTH_AT = 12;
 const FLAG_CONTINUES_ROW = 1;
 const FLAG_LAST = 2;
 const CHECKSUM_AT = 16;
@@ -95,7 +96,7 @@ export class ChunkWriter {
     bytes[1] = (this.#continuesRow ? FLAG_CONTINUES_ROW : 0) | (isLast ? FLAG_LAST : 0);
     writeUint32(bytes, 4, this.#sequence++);
     writeUint32(bytes, 8, this.#entryCount);
-    writeUint32(bytes, 12, this.#at - CHUNK_HEADER_BYTES);
+    writeUint32(bytes, BODY_LENGTH_AT, this.#at - CHUNK_HEADER_BYTES);
     this.#checksum = checksumOf(bytes, this.#checksum);
     writeUint32(bytes, CHECKSUM_AT, this.#checksum);
     this.#bytes = new Uint8Array(isLast ? 0 : this.#targetBytes);
@@ -121,7 +122,7 @@ export function readChunkHeader(chunk: Uint8Array, sequence: number, previous: n
   if (version !== CHUNK_FORMAT_VERSION) {
     throw new CorruptionError(where, `format version ${CHUNK_FORMAT_VERSION}`, `version ${version}`);
   }
-  const bodyBytes = readUint32(chunk, 12);
+  const bodyBytes = readUint32(chunk, BODY_LENGTH_AT);
   if (bodyBytes !== chunk.length - CHUNK_HEADER_BYTES) {
     throw new CorruptionError(where, `${chunk.length - CHUNK_HEADER_BYTES} bytes of entries`, `${bodyBytes}`);
   }

@@ -9,6 +9,7 @@ import {
   ChunkWriter,
   readChunkHeader,
 } from '../../../src/engine/snapshot/chunk-format.js';
+import { ChunkJoiner } from '../../../src/engine/snapshot/chunk-joiner.js';
 
 interface Entry {
   readonly key: Uint8Array;
@@ -129,4 +130,36 @@ test('entries that no writer makes are a CorruptionError, and nothing else happe
   assert.throws(() => entriesOf([sealed([1, 97, 5, 0], 1)]), CorruptionError, 'a record without bytes');
   assert.throws(() => entriesOf([sealed([1, 97, 5, 1, 64], 1)]), CorruptionError, 'an unknown flag of a record');
   assert.throws(() => entriesOf([sealed([1, 97, 5, 1, 0, 9], 1)]), CorruptionError, 'more than its entries');
+});
+
+test('a stream that is cut anywhere gives the same chunks', () => {
+  fc.assert(
+    fc.property(
+      entries,
+      fc.integer({ min: CHUNK_HEADER_BYTES, max: 400 }),
+      fc.array(fc.integer({ min: 0, max: 300 })),
+      (written, targetBytes, cuts) => {
+        const chunks = chunksOf(written, targetBytes);
+        const stream = Uint8Array.from(Buffer.concat(chunks));
+        const joiner = new ChunkJoiner();
+        const joined: Uint8Array[] = [];
+        let at = 0;
+        for (const length of [...cuts, stream.length]) {
+          joiner.push(stream.slice(at, at + length));
+          at += length;
+          for (let chunk = joiner.next(); chunk !== null; chunk = joiner.next()) joined.push(chunk);
+        }
+        assert.deepEqual(
+          joined.map((chunk) => Buffer.from(chunk).toString('hex')),
+          chunks.map((chunk) => Buffer.from(chunk).toString('hex')),
+        );
+      },
+    ),
+  );
+});
+
+test('a chunk that says to be longer than any is refused before memory is taken for it', () => {
+  const joiner = new ChunkJoiner();
+  joiner.push(new Uint8Array(CHUNK_HEADER_BYTES).fill(0xff));
+  assert.throws(() => joiner.next(), CorruptionError);
 });

@@ -12,6 +12,8 @@ export interface ConnectionWorld {
   readonly windowBytes: number;
   /** Runs the call in the host's process: now, or when that is no longer paused. */
   inProcess(host: string, call: () => void): void;
+  /** Which process of the host is alive. */
+  lifeOf(host: string): number;
   /** Sends made now would be lost. */
   isBlocked(from: string, to: string): boolean;
   forget(connection: SimConnection): void;
@@ -38,15 +40,20 @@ export class SimConnection implements Connection {
   readonly #buffered: Uint8Array[] = [];
   #bufferedBytes = 0;
   readonly #arrived: (Uint8Array | 'end')[] = [];
+  readonly #life: number;
+  /** The process does not have it yet. */
+  #isHeld = true;
   #isPaused = false;
   #isPumpQueued = false;
   #isEnding = false;
   #hasSentEnd = false;
   #hasSeenEnd = false;
   #isClosed = false;
+  #error: Error | undefined;
 
   constructor(world: ConnectionWorld, id: number, localHost: string, remoteHost: string, peer: string) {
     this.#world = world;
+    this.#life = world.lifeOf(localHost);
     this.id = id;
     this.localHost = localHost;
     this.remoteHost = remoteHost;
@@ -57,6 +64,14 @@ export class SimConnection implements Connection {
   join(other: SimConnection, out: SimPipe): void {
     this.other = other;
     this.#out = out;
+  }
+
+  /** The process has it, and has said who listens, or does so before anything else happens. */
+  opened(): void {
+    this.#isHeld = false;
+    // Who has it sets its handlers within this turn.
+    if (this.#isClosed) this.#world.scheduler.schedule(0, () => this.#inProcess(() => this.onClose(this.#error)));
+    else if (this.#arrived.length > 0) this.#world.scheduler.schedule(0, () => this.#inProcess(() => this.#deliver()));
   }
 
   get isClosed(): boolean {
@@ -81,7 +96,7 @@ export class SimConnection implements Connection {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#world.scheduler.schedule(0, () => this.#world.inProcess(this.localHost, () => this.#deliver()));
+    this.#world.scheduler.schedule(0, () => this.#inProcess(() => this.#deliver()));
   }
 
   end(): void {
@@ -119,7 +134,7 @@ export class SimConnection implements Connection {
       this.#out.send('reset');
     } else {
       this.#arrived.push(segment);
-      this.#world.inProcess(this.localHost, () => this.#deliver());
+      this.#inProcess(() => this.#deliver());
     }
   }
 
@@ -127,7 +142,7 @@ export class SimConnection implements Connection {
     if (this.#isPumpQueued || this.#isClosed) return;
     this.#isPumpQueued = true;
     this.#world.scheduler.schedule(0, () =>
-      this.#world.inProcess(this.localHost, () => {
+      this.#inProcess(() => {
         this.#isPumpQueued = false;
         this.#pump();
       }),
@@ -150,7 +165,7 @@ export class SimConnection implements Connection {
     }
     if (!wasBuffered) return;
     this.#world.scheduler.schedule(0, () =>
-      this.#world.inProcess(this.localHost, () => {
+      this.#inProcess(() => {
         if (!this.#isClosed && this.#bufferedBytes === 0) this.onDrain();
       }),
     );
@@ -176,7 +191,7 @@ export class SimConnection implements Connection {
 
   /** Gives the process what has arrived. */
   #deliver(): void {
-    while (!this.#isPaused && !this.#isClosed) {
+    while (!this.#isHeld && !this.#isPaused && !this.#isClosed) {
       const item = this.#arrived.shift();
       if (item === undefined) break;
       if (item === 'end') {
@@ -200,9 +215,18 @@ export class SimConnection implements Connection {
   #close(error: Error | undefined): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#error = error;
     const { onClose } = this;
     this.#forget();
-    this.#world.scheduler.schedule(0, () => this.#world.inProcess(this.localHost, () => onClose(error)));
+    if (!this.#isHeld) this.#world.scheduler.schedule(0, () => this.#inProcess(() => onClose(error)));
+  }
+
+  /** Of a process that is gone nothing goes on. */
+  #inProcess(call: () => void): void {
+    const { localHost } = this;
+    this.#world.inProcess(localHost, () => {
+      if (this.#world.lifeOf(localHost) === this.#life) call();
+    });
   }
 
   #forget(): void {

@@ -32,6 +32,12 @@ export class SimLink {
     this.#prng = prng;
   }
 
+  /** As it was in the beginning, with nothing under way. */
+  restore(profile: LinkProfile): void {
+    this.profile = profile;
+    this.#busyUntilMs = 0;
+  }
+
   /** How long until a segment of this size, sent now, is there. */
   travelMs(nowMs: number, bytes: number): number {
     const { bytesPerMs, latency, lossProbability } = this.profile;

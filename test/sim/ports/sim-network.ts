@@ -19,6 +19,8 @@ export interface SimNetworkOptions {
   readonly connectTimeoutMs?: number;
   /** How long a sender's system waits for a cut link before it breaks the connection; 30,000 unless told. */
   readonly stallTimeoutMs?: number;
+  /** Runs a call in the host's process, now or when that goes on; unless told hosts are stopped with `pauseHost`. */
+  readonly inProcess?: (host: string, call: () => void) => void;
   /** Gets an event for everything that happens. */
   readonly trace?: TraceHash;
 }
@@ -119,7 +121,7 @@ export class SimNetwork implements ConnectionWorld {
 
   /** Links behave again as they did in the beginning. */
   restoreLinks(): void {
-    for (const link of this.#links.values()) link.profile = this.#plainLink();
+    for (const link of this.#links.values()) link.restore(this.#plainLink());
     this.#trace('restore');
   }
 
@@ -186,8 +188,9 @@ export class SimNetwork implements ConnectionWorld {
 
   inProcess(host: string, call: () => void): void {
     const paused = this.#paused.get(host);
-    if (paused === undefined) call();
-    else paused.calls.push(call);
+    if (paused !== undefined) paused.calls.push(call);
+    else if (this.#options.inProcess === undefined) call();
+    else this.#options.inProcess(host, call);
   }
 
   lifeOf(host: string): number {
@@ -214,8 +217,12 @@ export class SimNetwork implements ConnectionWorld {
     const { connectTimeoutMs = 1000 } = this.#options;
     const life = this.lifeOf(from);
     const deadlineMs = this.scheduler.nowMs + connectTimeoutMs;
-    const finish = (outcome: Connection | NetworkError): void => {
-      if (this.lifeOf(from) === life) this.inProcess(from, () => settle(outcome));
+    const finish = (outcome: SimConnection | NetworkError): void => {
+      this.inProcess(from, () => {
+        if (this.lifeOf(from) !== life) return;
+        settle(outcome);
+        if (outcome instanceof SimConnection) outcome.opened();
+      });
     };
     const attempt = (retryMs: number): void => {
       const travelMs = this.link(from, host).travelMs(this.scheduler.nowMs, 0);
@@ -247,7 +254,7 @@ export class SimNetwork implements ConnectionWorld {
   }
 
   /** Both ends of a new connection, or undefined when nobody listens. */
-  #open(from: string, host: string, port: number): Connection | undefined {
+  #open(from: string, host: string, port: number): SimConnection | undefined {
     const listener = this.#listeners.get(`${host}:${port}`);
     if (listener === undefined) return undefined;
     const id = this.#nextConnection++;
@@ -259,7 +266,9 @@ export class SimNetwork implements ConnectionWorld {
     this.#trace('open', from, host, port, id);
     const life = this.lifeOf(host);
     this.inProcess(host, () => {
-      if (this.lifeOf(host) === life && !server.isClosed) listener.onConnection(server);
+      if (this.lifeOf(host) !== life || server.isClosed) return;
+      listener.onConnection(server);
+      server.opened();
     });
     return client;
   }
