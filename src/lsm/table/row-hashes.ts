@@ -1,9 +1,10 @@
-const CHUNK_HASHES = 16 * 1024;
+const CHUNK_HASHES = 256 * 1024;
+const CHUNK_BYTES = CHUNK_HASHES * Uint32Array.BYTES_PER_ELEMENT;
 
 /**
- * The hashes of a table's rows, which its filter is made of when their number is known. In chunks: one array that doubles is copied, at two
- * million rows from 8 MB to 16 MB, and glibc, once it has seen a block of 16 MB given back, keeps up to 32 MB of free memory in each
- * thread's heap.
+ * The hashes of a table's rows, which its filter is made of when their number is known; two million small rows fit into a table. The chunks
+ * are resizable buffers, because V8 maps those from the system and gives them back when they are collected. Ordinary ones come from malloc:
+ * of an array that doubled up to 16 MB, and of chunks of 64 KB between other blocks, 15 MB stayed with the thread's heap.
  */
 export class RowHashes {
   readonly #chunks: Uint32Array[] = [];
@@ -12,7 +13,8 @@ export class RowHashes {
 
   add(hash: number): void {
     if (this.#used === this.#last.length) {
-      this.#last = new Uint32Array(CHUNK_HASHES);
+      // Never resized, so its views have their length for good, as those of other buffers.
+      this.#last = new Uint32Array(new ArrayBuffer(CHUNK_BYTES, { maxByteLength: CHUNK_BYTES }), 0, CHUNK_HASHES);
       this.#chunks.push(this.#last);
       this.#used = 0;
     }
