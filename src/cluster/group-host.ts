@@ -3,6 +3,7 @@ import type { Logger } from '../base/logger.js';
 import { mutated } from '../base/mutations.js';
 import type { Engine } from '../engine/engine.js';
 import type { Log } from '../engine/log/log.js';
+import type { ReplicaRange } from '../engine/log/segment.js';
 import type { Revision } from '../lsm/row-key.js';
 import type { Clock } from '../ports/clock.js';
 import type { AppendMessage, Message } from '../raft/message.js';
@@ -104,11 +105,24 @@ export class GroupHost {
     return this.#loop.snapshots;
   }
 
+  /** How many entries were read back from the log for followers that were behind. */
+  get loadedEntries(): number {
+    return this.#loop.loads.loaded;
+  }
+
   // --- Inputs.
 
   /** Everything up to `sequence` is on this node's disk. */
   durable(sequence: number): void {
     this.#loop.writing.durable(sequence);
+  }
+
+  /** The log has given back what it held of these replicas, up to an index each: what is not in memory can't be had any more. */
+  logReleased(ranges: Iterable<ReplicaRange>): void {
+    for (const { group: groupId, replicaId, maxIndex } of ranges) {
+      const group = this.#byId.get(groupId);
+      if (group?.replicaId === replicaId) group.raft.compact(Math.min(maxIndex, group.raft.memoryFirst - 1));
+    }
   }
 
   /** The log may have room again for what found none before. */

@@ -148,6 +148,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
         ...options.tuning,
         onDurable: (sequence) => host?.durable(sequence),
         onAdmission: () => host?.admissionChanged(),
+        onGivenBack: (ranges) => host?.logReleased(ranges),
         onFatal,
         // Many small or lonely records fill segments long before the memtable; a flush lets the segments go.
         sizeBoundBytes: LOG_TO_MEMTABLE * options.memtableSizeBytes + 2 * options.logSegmentSizeBytes,

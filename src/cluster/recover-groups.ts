@@ -9,6 +9,7 @@ import { initialConfiguration, type Configuration } from '../raft/configuration.
 import { entryBytes, NO_DATA, type Entry } from '../raft/entry.js';
 import type { ConfigurationAt } from '../raft/membership.js';
 import type { RaftStart } from '../raft/options.js';
+import type { TermRun } from '../raft/raft-log.js';
 import { applyWrite } from '../replica/apply.js';
 import { kindOfEntry } from '../replica/command.js';
 import { MANY_KEYS } from '../replica/group.js';
@@ -96,8 +97,11 @@ class Recovering {
   /** In force at the applied index, and at the end of the log. */
   #applied: ConfigurationAt;
   #newest: Configuration;
-  /** The last entry that is not kept. */
-  #base: { index: number; term: number; revision: Revision };
+  /** The last entry that is not in the log. */
+  #base: { index: number; term: number };
+  /** The last entry that is not kept, and the terms of those between the base and it, which are in the log only. */
+  #released: { index: number; term: number; revision: Revision };
+  #runs: TermRun[] = [];
   #entries: Entry[] = [];
   #keptBytes = 0;
   #newlyApplied = 0;
@@ -117,11 +121,12 @@ class Recovering {
     this.#newest =
       state.configuration.length === 0 ? initialConfiguration(members) : decodeConfiguration(state.configuration);
     this.#applied = { index: state.configIndex, configuration: this.#newest };
-    this.#base = { index: state.appliedIndex, term: state.appliedTerm, revision: state.revision };
+    this.#base = { index: state.appliedIndex, term: state.appliedTerm };
+    this.#released = { ...this.#base, revision: state.revision };
   }
 
   get lastIndex(): number {
-    return this.#base.index + this.#entries.length;
+    return this.#released.index + this.#entries.length;
   }
 
   get isAlone(): boolean {
@@ -139,7 +144,10 @@ class Recovering {
   appliedWithoutKeeping(term: number, index: number, revision: Revision): void {
     this.#entries = [];
     this.#keptBytes = 0;
-    this.#base = { index, term, revision };
+    // Nobody else needs it.
+    this.#base = { index, term };
+    this.#runs = [];
+    this.#released = { index, term, revision };
     this.#noteApplied(index, term, revision);
   }
 
@@ -165,9 +173,9 @@ class Recovering {
   }
 
   result(partition: number): RecoveredGroup {
-    const lastTerm = this.#entries.at(-1)?.term ?? this.#base.term;
+    const lastTerm = this.#entries.at(-1)?.term ?? this.#released.term;
     const own = this.#newest.members.find((member) => member.nodeId === this.#nodeId);
-    const { index, term, revision } = this.#base;
+    const { index, term } = this.#base;
     return {
       partition,
       replicaId: this.#replicaId,
@@ -181,7 +189,13 @@ class Recovering {
           vote: lastTerm > this.#term ? 0 : this.#vote,
           commit: Math.max(this.appliedIndex, this.#commit),
         },
-        log: { baseIndex: index, baseTerm: term, runs: [], revision, entries: this.#entries },
+        log: {
+          baseIndex: index,
+          baseTerm: term,
+          runs: this.#runs,
+          revision: this.#released.revision,
+          entries: this.#entries,
+        },
         appliedIndex: this.appliedIndex,
         configuration: this.#applied,
         repairIndex: 0,
@@ -201,7 +215,7 @@ class Recovering {
   #applyCommitted(): void {
     const all = this.isAlone || mutated('cluster-recovery-applies-tail');
     while (this.appliedIndex < this.lastIndex && (this.appliedIndex < this.#commit || all)) {
-      const entry = this.#entries[this.appliedIndex - this.#base.index]!;
+      const entry = this.#entries[this.appliedIndex - this.#released.index]!;
       const { index, term, kind, revision, data } = entry;
       if (kind === 'normal') {
         applyWrite(this.#engine, this.#replicaId, revision, data, 0, data.length, MANY_KEYS);
@@ -220,16 +234,19 @@ class Recovering {
     this.#newlyApplied++;
   }
 
-  /** Keeps the newest of what is applied, for followers that are behind. */
+  /** Keeps the newest of what is applied, for followers that are behind; the rest is read from the log when one needs it. */
   #letGo(): void {
     if (this.#keptBytes <= 2 * KEPT_BYTES) return;
     let drop = 0;
-    while (this.#keptBytes > KEPT_BYTES && this.#base.index + drop < this.appliedIndex) {
-      this.#keptBytes -= entryBytes(this.#entries[drop++]!);
+    while (this.#keptBytes > KEPT_BYTES && this.#released.index < this.appliedIndex) {
+      const entry = this.#entries[drop++]!;
+      this.#keptBytes -= entryBytes(entry);
+      const { index, term, revision } = entry;
+      if (this.#runs.at(-1)?.term === term) this.#runs.pop();
+      this.#runs.push({ lastIndex: index, term });
+      this.#released = { index, term, revision };
     }
     if (drop === 0) return;
-    const { index, term, revision } = this.#entries[drop - 1]!;
-    this.#base = { index, term, revision };
     this.#entries = this.#entries.slice(drop);
   }
 }

@@ -272,6 +272,11 @@ export class Raft implements Transitions {
     return this.#core.log.baseIndex;
   }
 
+  /** The first index whose entry is in memory; the next index when none is. Those between the base and it are on disk only. */
+  get memoryFirst(): number {
+    return this.#core.log.memoryFirst;
+  }
+
   get bytesInMemory(): number {
     return this.#core.log.bytesInMemory;
   }

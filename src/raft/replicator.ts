@@ -68,7 +68,8 @@ export class Replicator {
       return false;
     }
     if (next >= log.memoryFirst) return true;
-    if (progress.loadingFrom === 0) {
+    // The window is for what is in memory already; what is read for this member alone waits until it has taken the last of it.
+    if (progress.loadingFrom === 0 && progress.sentBytes < options.maxAppendBytes) {
       progress.loadingFrom = next;
       loads.push({ follower: id, from: next, to: log.memoryFirst - 1, maxBytes: options.maxAppendBytes });
     }

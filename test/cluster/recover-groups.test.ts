@@ -73,3 +73,17 @@ test('records that stand in the log twice are read once', () => {
 test('a gap in the entries is corruption', () => {
   assert.throws(() => new Log({ index: 3, term: 1 }).entries(1, 5, 5), { code: 'corruption' });
 });
+
+test('applied entries that are not kept in memory stay in the log, with their terms', () => {
+  const large = new Log({ index: 4, term: 1 }).entries(2, 5, 40_000).entries(3, 40_001, 80_000).hardState(3, 79_000);
+  const { log } = large.end().raft;
+  assert.equal(log.baseIndex, 4);
+  assert.equal(log.baseTerm, 1);
+  const first = log.entries[0]!.index;
+  assert.ok(first > 40_001, `memory begins at ${first}`);
+  assert.deepEqual(log.runs, [
+    { lastIndex: 40_000, term: 2 },
+    { lastIndex: first - 1, term: 3 },
+  ]);
+  assert.equal(log.revision, log.entries[0]!.revision - 1);
+});

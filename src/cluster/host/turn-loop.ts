@@ -8,6 +8,7 @@ import type { RevisionClock } from '../../replica/revision-clock.js';
 import { SnapshotStreams } from '../snapshot-streams.js';
 import { Applying } from './applying.js';
 import { ClockBounds } from './clock-bounds.js';
+import { EntryLoads } from './entry-loads.js';
 import { LogWriting, writingOf } from './log-writing.js';
 import { MemberNodes } from './member-nodes.js';
 import type { RaftTransport } from './raft-transport.js';
@@ -36,6 +37,7 @@ export class TurnLoop {
   readonly writing: LogWriting;
   readonly applying: Applying;
   readonly reads: Reads;
+  readonly loads: EntryLoads;
   readonly installs: SnapshotInstalls;
   readonly snapshots: SnapshotStreams;
   readonly #transport: RaftTransport;
@@ -54,6 +56,7 @@ export class TurnLoop {
     this.writing = writing;
     this.applying = applying;
     this.reads = new Reads({ groups, clock, turns, applying, nodes, firstToken: options.firstReadToken });
+    this.loads = new EntryLoads(log, turns);
     this.installs = new SnapshotInstalls({
       groups,
       revisionClock,
@@ -116,10 +119,7 @@ export class TurnLoop {
     if (ready.committed !== null) this.applying.committed(group, ready.committed.from, ready.committed.to);
     for (const read of ready.reads) this.reads.confirmed(group, read);
     for (const token of ready.refusedReads) this.reads.refused(group, token);
-    for (const { follower, from } of ready.loads) {
-      group.raft.entriesLoaded(follower, from, null);
-      this.turns.schedule(group);
-    }
+    for (const request of ready.loads) this.loads.load(group, request);
     for (const member of ready.snapshotsTo) {
       const nodeId = this.nodes.nodeOf(group, member);
       if (nodeId !== null) this.snapshots.send(group, member, nodeId);

@@ -114,8 +114,8 @@ export function recordClockBound(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * True when a whole, valid record of this segment stands at `at`, which is also its offset in the file. `length` is
- * how much of `bytes` belongs to the file. The cheap comparisons come first: a scan calls this at every sector.
+ * True when a whole, valid record of this segment stands at `at`, which is `offset` in the file. `length` is how much of
+ * `bytes` belongs to the file. The cheap comparisons come first: a scan calls this at every sector.
  */
 export function isValidRecord(
   bytes: Uint8Array,
@@ -124,10 +124,11 @@ export function isValidRecord(
   segment: number,
   magic: number,
   seed: number,
+  offset = at,
 ): boolean {
   if (at + RECORD_HEADER_BYTES > length) return false;
   if (recordMagic(bytes, at) !== magic || recordSegment(bytes, at) !== segment) return false;
-  if (recordOffset(bytes, at) !== at || recordDurableOffset(bytes, at) > at) return false;
+  if (recordOffset(bytes, at) !== offset || recordDurableOffset(bytes, at) > offset) return false;
   const end = at + RECORD_HEADER_BYTES + recordBodyBytes(bytes, at);
   if (end > length) return false;
   return crc32c(bytes.subarray(at + AT_MAGIC, end), seed) === readUint32(bytes, at + AT_CHECKSUM);

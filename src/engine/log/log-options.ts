@@ -10,6 +10,7 @@ import {
   RECORD_ALIGNMENT_BYTES,
   RECORD_HEADER_BYTES,
 } from './format.js';
+import type { ReplicaRange } from './segment.js';
 
 export interface LogOptions {
   readonly directory: string;
@@ -38,6 +39,8 @@ export interface LogOptions {
   /** For the metrics, once for each synced write. */
   readonly onWrite?: (durationMs: number, bytes: number, records: number) => void;
   readonly onWarning?: (message: string) => void;
+  /** A segment with these entries goes; no older one is left. */
+  readonly onGivenBack?: (ranges: Iterable<ReplicaRange>) => void;
 }
 
 /** The sizes after defaults, checked against each other. */

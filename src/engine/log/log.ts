@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.js';
 import { CairnError } from '../../base/errors.js';
 import { mutated } from '../../base/mutations.js';
 import type { LogWriter } from '../../ports/log-writer.js';
+import { EntryReader, type EntryRequest, type LoggedEntry } from './entry-reader.js';
 import {
   alignUp,
   FIRST_RECORD_OFFSET,
@@ -74,6 +75,7 @@ export class Log {
   readonly #control: ControlArea;
   readonly #ring: LogRing;
   readonly #spares: Spares;
+  readonly #reader: EntryReader;
   readonly #segments: Segment[];
   readonly #hardStates: Map<number, HardState>;
   #segment: Segment;
@@ -145,6 +147,10 @@ export class Log {
       onReleased: (segment) => this.#released(segment),
       onFatal: (error) => this.#fail(error),
     });
+    const maxRecordBytes = RECORD_FULL_BYTES + ITEM_HEADER_BYTES + sizes.maxEntryBytes;
+    this.#reader = new EntryReader(options.disk, options.clock, options.directory, this.logId, maxRecordBytes, () =>
+      this.#segments.slice(this.#givenBack),
+    );
     this.#writer = options.writer;
     this.#writer.onProgress = () => this.#progress();
     this.#writer.onFailure = (error) => this.#fail(error);
@@ -293,6 +299,11 @@ export class Log {
     if (this.#boundChanged && this.#recordAt < 0) this.seal();
   }
 
+  /** Reads entries back. Resolves to null when the first of them is not there any more, or can't be read. */
+  readEntries(request: EntryRequest): Promise<readonly LoggedEntry[] | null> {
+    return this.#reader.read(request);
+  }
+
   /**
    * Gives back the oldest segments that hold nothing above what was flushed. The caller made the flush durable before.
    * Hard states that are only there are written again first. Resolves to the number of segments that were given back.
@@ -317,7 +328,10 @@ export class Log {
       this.#releasing = false;
     }
     this.#givenBack += released.length;
-    for (const segment of released) this.#spares.release(segment);
+    for (const segment of released) {
+      this.#options.onGivenBack?.(segment.ranges);
+      this.#spares.release(segment);
+    }
     return released.length;
   }
 
@@ -350,6 +364,7 @@ export class Log {
       await last;
     } finally {
       this.#closing = true;
+      await this.#reader.close();
       await this.#spares.close();
       await this.#writer.stop();
     }

@@ -35,6 +35,11 @@ export class Segment {
     if (index > range.maxIndex) range.maxIndex = index;
   }
 
+  /** The highest index of the replica that was written there; -1 for none. */
+  lastIndexOf(replicaId: number): number {
+    return this.#ranges.get(replicaId)?.maxIndex ?? -1;
+  }
+
   /** Replicas in ascending order of their first entry in the segment. */
   get ranges(): Iterable<ReplicaRange> {
     return this.#ranges.values();

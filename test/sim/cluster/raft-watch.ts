@@ -11,7 +11,16 @@ import { RaftInvariants } from '../checkers/raft-invariants.js';
 import type { Reached } from './reached.js';
 
 /** What changes a core. A proposal is not among them: its bytes are written after it, before the core's next call. */
-const CALLS = ['step', 'tick', 'persisted', 'ready', 'transferLeadership'] as const;
+const CALLS = [
+  'step',
+  'tick',
+  'persisted',
+  'ready',
+  'transferLeadership',
+  'holdCommit',
+  'entriesLoaded',
+  'compact',
+] as const;
 
 export type News = 'elected' | 'log replaced';
 /** Called in the middle of what it is about. */
@@ -100,7 +109,8 @@ export class RaftWatch {
     const { raft } = group;
     const name = String(raft.id);
     const { term, vote, commit } = raft.hardState;
-    const base = raft.baseIndex;
+    // Of entries that are on disk only there is nothing to compare.
+    const base = raft.memoryFirst - 1;
     const entries: LogEntry[] = [];
     for (let index = base + 1; index <= raft.lastIndex; index++) entries.push(entryAt(raft, index));
     this.#invariants.recovered(group.groupId, name, {
@@ -136,6 +146,7 @@ export class RaftWatch {
       raft[name] = (...parameters) => {
         const result = call(...parameters);
         this.#check(() => {
+          if (name === 'compact') this.#compacted(seen);
           this.#look(seen);
           if (name === 'ready') this.#heardOf(seen, result as Ready);
         });
@@ -175,6 +186,15 @@ export class RaftWatch {
       if (raft.role === 'leader') this.#isOnQuorum(seen, raft.commitIndex);
       seen.commit = raft.commitIndex;
     }
+  }
+
+  #compacted(seen: Seen): void {
+    const { raft, group, name, base, terms } = seen;
+    if (raft.baseIndex <= base) return;
+    this.#invariants.compacted(group, name, raft.baseIndex);
+    terms.splice(0, raft.baseIndex - base);
+    seen.base = raft.baseIndex;
+    this.#reached.count('logs compacted');
   }
 
   #lookAtLog(seen: Seen): void {

@@ -14,7 +14,7 @@ import type { BatchEntry, ClusterClient, ScanOutcome, StaleOutcome } from './clu
 import { MessageNetwork } from './message-network.js';
 import { RaftWatch } from './raft-watch.js';
 import type { Reached } from './reached.js';
-import type { Swarm } from './swarm.js';
+import { LEAST_KEPT_ENTRIES, type Swarm } from './swarm.js';
 
 const CLIENT_PATIENCE_MS = 4_000;
 const REQUEST_TIMEOUT_MS = 2_000;
@@ -160,6 +160,8 @@ export class SimCluster {
       },
     });
     if (host.machine !== machine) return;
+    // Else entries would be read back from the log's segments wherever a snapshot could be needed.
+    if (limits.snapshotAfterEntries === LEAST_KEPT_ENTRIES) node.log.readEntries = () => Promise.resolve(null);
     host.isStarting = false;
     this.#watch.started(node.host, node.log);
     this.#reached.count('starts');
@@ -223,6 +225,7 @@ export class SimCluster {
     this.#reached.count('compactions', compactions);
     this.#reached.count('snapshots sent', host.snapshots.sent);
     this.#reached.count('snapshots installed', host.snapshots.received);
+    this.#reached.count('entries read back from segments', host.loadedEntries);
   }
 
   /** The world ends: nothing of it keeps memory. */

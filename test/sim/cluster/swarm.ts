@@ -42,11 +42,14 @@ export const CALLS = [
 
 export type CallKind = (typeof CALLS)[number];
 
+/** With it followers that are behind get snapshots, whatever the log still holds. */
+export const LEAST_KEPT_ENTRIES = 5;
+
 /** Sizes so small that flushes, segments, snapshots and full windows come all the time; each driver takes what it knows. */
 export interface SwarmLimits {
   readonly memtableSizeBytes: number;
   readonly logSegmentSizeBytes: number;
-  /** Log entries after which a replica makes a snapshot. */
+  /** About so many applied entries stay in memory for followers that are behind. */
   readonly snapshotAfterEntries: number;
   /** Of appends to one follower. */
   readonly inFlightBytes: number;
@@ -93,7 +96,7 @@ export function drawSwarm(prng: Prng): Swarm {
     limits: {
       memtableSizeBytes: prng.pick([16, 64, 256]) * 1024,
       logSegmentSizeBytes: prng.pick([32, 64, 256]) * 1024,
-      snapshotAfterEntries: prng.pick([5, 20, 100, 10_000]),
+      snapshotAfterEntries: prng.pick([LEAST_KEPT_ENTRIES, 20, 100, 10_000]),
       inFlightBytes: prng.pick([200, 2000, 1 << 20]),
       sendQueueBytes: prng.pick([1000, 10_000, 1 << 20]),
       windowBytes: prng.pick([500, 5000, 65_536]),
