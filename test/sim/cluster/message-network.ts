@@ -3,6 +3,7 @@ import type { RaftTransport } from '../../../src/cluster/host/raft-transport.js'
 import type { Message } from '../../../src/raft/message.js';
 import type { Scheduler } from '../ports/scheduler.js';
 import { BulkStreams } from './bulk-streams.js';
+import { RequestLinks } from './request-links.js';
 
 export interface NetworkWeather {
   longestDelayMs: number;
@@ -19,6 +20,7 @@ export class MessageNetwork {
   /** Messages from the first to the second do not arrive. */
   readonly #cut = new Set<string>();
   readonly bulk: BulkStreams;
+  readonly requests: RequestLinks;
   readonly #receivers = new Map<string, (from: string, messages: readonly Message[]) => void>();
   readonly #scheduler: Scheduler;
   readonly #prng: Prng;
@@ -29,6 +31,12 @@ export class MessageNetwork {
     this.#scheduler = scheduler;
     this.#prng = prng.fork();
     this.bulk = new BulkStreams(scheduler, prng, (from, to) => this.#cut.has(`${from}>${to}`));
+    const requestPrng = prng.fork();
+    this.requests = new RequestLinks(scheduler, (from, to) => {
+      const { lossProbability, longestDelayMs } = this.weather;
+      const isLost = this.#cut.has(`${from}>${to}`) || requestPrng.chance(lossProbability);
+      return isLost ? null : requestPrng.unit() * longestDelayMs;
+    });
   }
 
   transport(from: string): RaftTransport {
@@ -46,6 +54,7 @@ export class MessageNetwork {
   detach(node: string): void {
     this.#receivers.delete(node);
     this.bulk.detach(node);
+    this.requests.detach(node);
   }
 
   cut(from: string, to: string): void {

@@ -108,10 +108,14 @@ async function live(
       workload.run(number, cluster.client(), Math.ceil(CALLS / clients)),
     ),
   ]);
+  const probes: Promise<void>[] = [];
   cluster.onElected = (node) => {
     for (let i = 0; i < PROBES; i++) {
       const client = cluster.client(node);
-      scheduler.schedule(PROBE_WITHIN_MS * ((i + 1) / PROBES), () => void workload.once(PROBE_CLIENT + i, client));
+      scheduler.schedule(
+        PROBE_WITHIN_MS * ((i + 1) / PROBES),
+        () => void probes.push(workload.once(PROBE_CLIENT + i, client)),
+      );
     }
   };
   await scheduler.run(inflict(cluster, scheduler, plan, reached), STUCK_MS);
@@ -124,6 +128,8 @@ async function live(
   if (!isWritten) throw new Error(`liveness: not every key was written ${HEAL_MS} ms after everything was healed`);
   workload.stop();
   await scheduler.run(running, STUCK_MS);
+  // Nobody writes while all is read.
+  await scheduler.run(Promise.all(probes), STUCK_MS);
   const final = await scheduler.run(workload.readAll(cluster.client(), 20), STUCK_MS);
   if (final === undefined) throw new Error('liveness: not every key could be read after everything was healed');
   checkHistory(history, final, faults.has('clock-drift') ? SLOWEST_CLOCK : 1);

@@ -1,16 +1,22 @@
 import { assert } from '../../../src/base/assert.js';
-import type { CairnError } from '../../../src/base/errors.js';
+import { CairnError } from '../../../src/base/errors.js';
 import type { Prng } from '../../../src/base/prng.js';
 import { openLocalNode, type LocalNode } from '../../../src/cluster/local-node.js';
+import { InstantHolds } from '../../../src/cluster/instants/instant-holds.js';
+import type { AskNode } from '../../../src/cluster/instants/instant-round.js';
+import { Instants } from '../../../src/cluster/instants/instants.js';
+import { decodeInstantAnswer, encodeInstantRequest } from '../../../src/codec/instant-protocol.js';
 import { createEngineJobs, type EngineJobs } from '../../../src/engine/jobs/jobs.js';
 import { NodeService } from '../../../src/server/node-service.js';
+import { answerInstant } from '../../../src/server/routing/instant-requests.js';
 import { nodeStatus } from '../../../src/server/node-status.js';
 import { PLAIN_PUT, type Condition as ServiceCondition } from '../../../src/server/service.js';
 import type { Condition, Outcome } from '../checkers/operation.js';
 import type { Scheduler } from '../ports/scheduler.js';
 import { SimLogWriter } from '../ports/sim-log-writer.js';
 import { SimMachine } from '../sim-machine.js';
-import type { BatchEntry, ClusterClient, ScanOutcome, StaleOutcome } from './cluster-client.js';
+import { scanPages } from './client-scan.js';
+import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange, StaleOutcome } from './cluster-client.js';
 import { MessageNetwork } from './message-network.js';
 import { RaftWatch } from './raft-watch.js';
 import type { Reached } from './reached.js';
@@ -27,6 +33,7 @@ interface Running {
   readonly machine: SimMachine;
   readonly node: LocalNode;
   readonly service: NodeService;
+  readonly instants: Instants;
 }
 
 /** One machine of the cluster and the process on it, if one is up. */
@@ -167,14 +174,35 @@ export class SimCluster {
     this.#reached.count('starts');
     if (node.log.recovered.tornBytes > 0) this.#reached.count('torn tails');
     const status = { dataDir: '/data', version: '0', startedAtMs: 0, httpLibrary: '' };
+    const holds = new InstantHolds(node.host, clock);
+    const instants = new Instants({
+      nodeId: host.name,
+      host: node.host,
+      engine: node.engine,
+      holds,
+      ask: this.#asker(host, machine),
+      clock,
+      random,
+      requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    });
     const service = new NodeService({
       ...node,
+      instants,
       clock,
       nodeId: host.name,
       maxValueBytes: MAX_VALUE_BYTES,
       status: () => nodeStatus({ node, ...status }),
     });
-    host.running = { machine, node, service };
+    host.running = { machine, node, service, instants };
+    this.network.requests.attach(
+      host.name,
+      (body) =>
+        new Promise((resolve, reject) => {
+          machine.events.arrive(() => {
+            if (host.machine === machine) answerInstant(holds, body).then(resolve, reject);
+          });
+        }),
+    );
     this.network.bulk.attach(host.name, (from, header, source) =>
       machine.events.arrive(() => {
         if (host.machine === machine) node.host.receiveBulk(from, header, source);
@@ -185,6 +213,17 @@ export class SimCluster {
         if (host.machine === machine) node.host.receive(from, messages);
       }),
     );
+  }
+
+  #asker(host: Host, machine: SimMachine): AskNode {
+    return (nodeId, request) =>
+      new Promise<Uint8Array>((resolve) => {
+        this.network.requests.request(host.name, nodeId, encodeInstantRequest(request), (answer) =>
+          machine.events.arrive(() => {
+            if (host.machine === machine) resolve(answer);
+          }),
+        );
+      }).then(decodeInstantAnswer);
   }
 
   /** The process or the whole machine stops in the middle of whatever it does. */
@@ -212,14 +251,16 @@ export class SimCluster {
   }
 
   #retire(host: Host): void {
-    if (host.running !== null) this.#count(host.running.node);
+    if (host.running !== null) this.#count(host.running);
     host.running = null;
     host.isStarting = false;
     host.endOfLife();
   }
 
   /** Adds up what the node has done. */
-  #count({ engine, host }: LocalNode): void {
+  #count({ node: { engine, host }, instants }: Running): void {
+    this.#reached.count('instants', instants.rounds - instants.failedRounds);
+    this.#reached.count('instants given up', instants.failedRounds);
     const { flushedTables, compactions } = engine.stats();
     this.#reached.count('tables flushed', flushedTables);
     this.#reached.count('compactions', compactions);
@@ -234,7 +275,7 @@ export class SimCluster {
   }
 
   countRunning(): void {
-    for (const { running } of this.hosts) if (running !== null) this.#count(running.node);
+    for (const { running } of this.hosts) if (running !== null) this.#count(running);
   }
 
   leaderOf(partition: number): Host | undefined {
@@ -369,9 +410,19 @@ class SimClient implements ClusterClient {
     return Promise.race([done, this.#patience(unknown)]);
   }
 
-  /** Scans of several partitions need the protocol of DESIGN.md section 9, which is not there yet. */
-  scan(): Promise<ScanOutcome> {
-    return this.#scheduler.sleep(1).then(() => ({ kind: 'failed' }));
+  scan(range: ScanRange): Promise<ScanOutcome> {
+    return scanPages(async (ask) => {
+      const running = this.#anyNode();
+      if (running === null) {
+        await this.#refused();
+        return null;
+      }
+      const answer = arriving(running, ask).catch((error: unknown) => {
+        if (!(error instanceof CairnError)) this.#scheduler.fail(error);
+        return null;
+      });
+      return Promise.race([answer, this.#patience(null)]);
+    }, range);
   }
 
   async #write(
