@@ -21,11 +21,12 @@ interface Comparison {
 }
 
 /** Both clusters run side by side on this machine, idle while the other one is measured. */
-async function compare(comparison: Comparison, { folder, rounds, seconds, say }: Bench): Promise<readonly Figure[]> {
+async function compare(comparison: Comparison, bench: Bench): Promise<readonly Figure[]> {
+  const { folder, rounds, seconds, say } = bench;
   const { name, title, against, unit, bar } = comparison;
   buildBinaryLoad();
   const etcd = await Etcd.start(folder);
-  const cluster = await startCairnCluster(folder, say);
+  const cluster = await startCairnCluster(bench);
   if (comparison.needsKeys === true) await preload(cluster.nodes[0]!);
   const contestants: Contestant[] = [
     { name: `Cairn, ${unit}`, run: (duration) => comparison.ours(cluster, duration) },

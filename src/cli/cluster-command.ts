@@ -8,6 +8,7 @@ import { say, write, type Terminal } from './output.js';
 
 type Options = OutputOptions & {
   readonly management: string;
+  readonly endpoints?: string;
   readonly timeoutMs: number;
   readonly partitions?: true;
   readonly json?: true;
@@ -28,6 +29,7 @@ export function addClusterCommand(program: Command, terminal: Terminal): void {
         .env('CAIRN_MANAGEMENT')
         .default('127.0.0.1:8081'),
     )
+    .option('--endpoints <list>', 'the same as --management')
     .option('--partitions', 'list every partition, not only those without a leader or with followers behind')
     .option('--json', 'the same as -o json')
     .option('--watch', 'again and again')
@@ -70,7 +72,7 @@ async function runStatus(terminal: Terminal, options: Options): Promise<void> {
 
 /** Prints one overview; throws when a partition has no leader. */
 async function look(terminal: Terminal, options: Options, clear: string): Promise<void> {
-  const overview = await fetchOverview(options.management, options.timeoutMs);
+  const overview = await fetchOverview(options.endpoints ?? options.management, options.timeoutMs);
   const { groups, withoutLeader } = overview;
   const output = options.json === true ? 'json' : options.output;
   if (output === 'json') await write(terminal, `${JSON.stringify(overview)}\n`);

@@ -6,6 +6,7 @@ import { test, type TestContext } from 'node:test';
 import type { Overview } from '../../src/cli/cluster/overview.js';
 import { clusterStatus, type ClusterStatus } from '../../src/server/management/cluster-status.js';
 import { MemoryService } from '../server/memory-service.js';
+import { startServer } from '../server/tcp/harness.js';
 import { runCli, type Ran } from './run-cli.js';
 
 interface GroupPart {
@@ -126,7 +127,10 @@ test('another port than a management port, another cluster and a wrong address a
   const wrong = await status([other]);
   assert.equal(wrong.code, 6);
   assert.match(wrong.err, /expected a management port, found one that answers 404/);
+  const binary = (await startServer(t)).server.port;
+  assert.match((await status([`127.0.0.1:${binary}`])).err, /found one that does not speak HTTP/);
   const n1 = await serve(t, answerOf('n1', [{ leader: 'n1' }]));
+  assert.equal((await runCli(['cluster', 'status', '--endpoints', n1])).code, 0);
   const stranger = await serve(t, { ...answerOf('n2', [{ leader: 'n2' }]), clusterId: 'other' });
   assert.equal((await status([n1, stranger])).code, 2);
   assert.equal((await status(['not a host'])).code, 2);

@@ -34,7 +34,7 @@ export async function fetchOverview(management: string, timeoutMs: number): Prom
 
 function urlOf(endpoint: string): URL {
   const text = /^https?:\/\//.test(endpoint) ? endpoint : `http://${endpoint}`;
-  if (!URL.canParse(text)) throw new UsageError(`--management: expected host:port, found "${endpoint}"`);
+  if (!URL.canParse(text)) throw new UsageError(`expected host:port of a management port, found "${endpoint}"`);
   return new URL('/api/v1/cluster', text);
 }
 
@@ -53,5 +53,7 @@ function reasonOf(error: unknown, timeoutMs: number): string {
   if (name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
   // fetch hides what went wrong one level below; an attempt at several addresses one level deeper.
   const { code, message: below } = (cause ?? {}) as { code?: string; message?: string };
-  return code === 'ECONNREFUSED' ? 'nobody listens there' : below || code || message;
+  if (code === 'ECONNREFUSED') return 'nobody listens there';
+  if (code?.startsWith('HPE_') === true) return 'expected a management port, found one that does not speak HTTP';
+  return below || code || message;
 }
