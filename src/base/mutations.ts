@@ -51,6 +51,7 @@ export const MUTATIONS = {
   'cluster-scan-before-applied': 'a scan does not wait until its node has applied what lies below its instant',
   'cluster-past-without-round': 'a read of the past does not ask whether something below its revision may still come',
   'cluster-clock-not-raised': "a confirmed ReadIndex round does not bind the follower's clock",
+  'cluster-clock-uncapped': "a leader follows its own wall clock, whatever the others' show",
   'cluster-clock-bound-unwritten': 'the bound of the revision clock does not go to the log',
   'cluster-recovery-applies-tail': 'a start applies entries that are not known to be committed',
   'cluster-recovery-keeps-replaced': 'a start takes the first of two entries with one index',

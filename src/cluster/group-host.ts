@@ -10,6 +10,7 @@ import type { AppendMessage, Message } from '../raft/message.js';
 import type { EntryDone, Group } from '../replica/group.js';
 import type { RevisionClock } from '../replica/revision-clock.js';
 import { CommitHolds } from './host/commit-holds.js';
+import type { ClusterClocks } from './host/cluster-clocks.js';
 import { Deadlines } from './host/deadlines.js';
 import { Leadership } from './host/leadership.js';
 import { NO_TRANSPORT, type RaftTransport } from './host/raft-transport.js';
@@ -29,6 +30,7 @@ export interface GroupHostOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly revisionClock: RevisionClock;
+  readonly clusterClocks: ClusterClocks;
   readonly transport: RaftTransport;
   readonly logger: Logger;
   readonly onFatal: (error: Error) => void;
@@ -53,6 +55,7 @@ export class GroupHost {
   readonly #engine: Engine;
   readonly #log: Log;
   readonly #revisionClock: RevisionClock;
+  readonly #clusterClocks: ClusterClocks;
   readonly #loop: TurnLoop;
   readonly #writes: Writes;
   readonly #holds: CommitHolds;
@@ -69,6 +72,7 @@ export class GroupHost {
     this.#engine = engine;
     this.#log = log;
     this.#revisionClock = options.revisionClock;
+    this.#clusterClocks = options.clusterClocks;
     // The engine's end gives imports of snapshots up; the manifest still has the old replica.
     const onFatal = (error: Error): void => {
       if (!this.#stopped) options.onFatal(error);
@@ -141,6 +145,7 @@ export class GroupHost {
       if (message.type === 'append' && this.#isBehind) continue;
       if (message.type === 'timeout_now' && !this.#mayLead) continue;
       this.#loop.nodes.heard(group, message.from, nodeId);
+      this.#clusterClocks.heard(nodeId, message);
       group.raft.step(message.type === 'append' ? ownEntries(message) : message);
       this.#loop.turns.schedule(group);
     }

@@ -20,6 +20,7 @@ import { DEFAULT_RAFT_OPTIONS, type RaftEnvironment, type RaftOptions } from '..
 import { Raft } from '../raft/raft.js';
 import { Group } from '../replica/group.js';
 import { RevisionClock } from '../replica/revision-clock.js';
+import { ClusterClocks } from './host/cluster-clocks.js';
 import { GroupHost } from './group-host.js';
 import { NO_TRANSPORT, type RaftTransport } from './host/raft-transport.js';
 import { createIdentity, IDENTITY_FILE, readIdentity, writeIdentity, type NodeIdentity } from './node-identity.js';
@@ -169,13 +170,17 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     const recovered = replay.result();
     const lastRevisions = recovered.map(({ raft, revision }) => raft.log.entries.at(-1)?.revision ?? revision);
     const recoveredBound = Math.max(flushedBound, log.clockBound, ...lastRevisions);
-    const openClock = new RevisionClock(options.clock, recoveredBound);
+    let clusterClocks: ClusterClocks | null = null;
+    // Until the groups are there nothing is known of other clocks.
+    const openClock = new RevisionClock(options.clock, recoveredBound, (ms) => clusterClocks?.capAt(ms) ?? -Infinity);
     revisionClock = openClock;
     groups = recovered.map((start) => {
       const { raft, partition } = start;
       const environment: RaftEnvironment = {
         random: (bound) => options.random.uint32() % bound,
         clock: () => openClock.now(),
+        promisedClock: () => openClock.promised,
+        wallClock: () => openClock.wall,
         durableClock: () => openClock.durableBound,
         raiseClock: (instant) => {
           if (!mutated('cluster-clock-not-raised')) openClock.raise(instant);
@@ -188,12 +193,14 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       const limits = { ...DEFAULT_RAFT_OPTIONS, maxBytesInMemory, ...options.tuning?.raft };
       return new Group(raft.group, { ...start, raft: new Raft(raft, environment, limits) });
     });
+    clusterClocks = new ClusterClocks(groups, options.clock, openClock);
     host = new GroupHost({
       groups,
       engine,
       log,
       clock: options.clock,
       revisionClock: openClock,
+      clusterClocks,
       transport: options.transport ?? NO_TRANSPORT,
       logger,
       onFatal,

@@ -65,7 +65,7 @@ export class Candidate implements Role {
     if (result === 'lost') this.#transitions.becomeFollower(core.term, NO_MEMBER);
     if (result !== 'won') return;
     if (this.#pre) this.#transitions.becomeCandidate(false, false);
-    else this.#transitions.becomeLeader(Math.max(this.#clock, core.environment.clock()));
+    else this.#transitions.becomeLeader(Math.max(this.#clock, core.environment.promisedClock()));
   }
 
   persisted(): void {

@@ -109,7 +109,7 @@ export class Follower implements Role {
       hintIndex,
       hintTerm: log.term(hintIndex),
       lost: repairIndex > 0,
-      clock: environment.clock(),
+      clock: environment.wallClock(),
     });
   }
 
@@ -128,7 +128,7 @@ export class Follower implements Role {
       term,
       token: message.token,
       index: this.#durableMatch,
-      clock: environment.clock(),
+      clock: environment.wallClock(),
     } as const;
     if (!bind || message.clock <= environment.durableClock()) {
       core.send(reply);
@@ -178,7 +178,8 @@ export class Follower implements Role {
     if (index <= this.#acknowledged && !this.#answerDue) return;
     this.#answerDue = false;
     this.#acknowledged = index;
-    this.#core.send({ type: 'append_reply', group, from: id, to: leader, term, index, clock: environment.clock() });
+    const clock = environment.wallClock();
+    this.#core.send({ type: 'append_reply', group, from: id, to: leader, term, index, clock });
   }
 
   #standNow(): void {

@@ -226,6 +226,7 @@ export class Leader implements Role {
     // A read that judged expiry later than what is held would have seen a key end that the scan at the held instant still shows.
     const clock = Math.max(Math.min(environment.clock(), this.#heldAbove), this.#readClock, this.electionClock);
     if (clock > this.#readClock) this.#readClock = clock;
+    environment.raiseClock(clock);
     let durableAt = 0;
     if (clock > environment.durableClock()) {
       this.#core.requestClockBound(clock);
@@ -349,5 +350,5 @@ export class Leader implements Role {
 
 function heard(progress: Progress, clock: number): void {
   progress.active = true;
-  if (clock > progress.clock) progress.clock = clock;
+  progress.clock = clock;
 }

@@ -40,6 +40,7 @@ export interface AppendMessage extends Envelope {
 export interface AppendReply extends Envelope {
   readonly type: 'append_reply';
   readonly index: number;
+  /** The sender's wall clock, as in the other answers to a leader. */
   readonly clock: number;
 }
 
@@ -95,7 +96,7 @@ export interface VoteReply extends Envelope {
   readonly type: 'vote_reply';
   readonly pre: boolean;
   readonly granted: boolean;
-  /** Every instant that the sender confirmed to earlier leaders lies at or below. */
+  /** Every instant that the sender confirmed to earlier leaders, or gave to an entry, lies at or below. Not its wall clock. */
   readonly clock: number;
 }
 

@@ -6,11 +6,15 @@ import type { LogStart } from './raft-log.js';
 export interface RaftEnvironment {
   /** A uniform integer in [0, bound). */
   random(bound: number): number;
-  /** This node's revision clock. Never goes back while the node runs; later revisions of this node lie above what it returned. */
+  /** This node's idea of now. Never goes back while the node runs. */
   clock(): number;
+  /** The highest instant that somebody relies on (`raiseClock`), or that was given to an entry: later revisions of this node lie above. */
+  promisedClock(): number;
+  /** What its wall clock shows, whatever was promised; leaders tell by it whose clock is far off. */
+  wallClock(): number;
   /** The highest instant that the clock can't fall below after a restart. */
   durableClock(): number;
-  /** Another node relies on `instant`: the clock never shows less from now on. */
+  /** Somebody relies on `instant`: the clock never shows less from now on. */
   raiseClock(instant: number): void;
   /** A revision above `above` and the clock, for an entry that the core itself appends. */
   nextRevision(above: number): number;

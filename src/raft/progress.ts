@@ -29,7 +29,7 @@ export class Progress {
   active = false;
   /** In `snapshot`: the stream has ended; what came of it must show within so many ticks. 0: it has not. */
   retryTicks = 0;
-  /** Its revision clock in its last answer; 0: not heard of in this term. */
+  /** Its wall clock in its last answer; 0: not heard of in this term. */
   clock = 0;
   /** The newest ReadIndex round that it acknowledged. */
   readToken = 0;

@@ -34,7 +34,7 @@ export interface MemberProgress {
   readonly state: ProgressState;
   readonly match: number;
   readonly caughtUp: boolean;
-  /** Its clock in its last answer of this term; 0: none yet. */
+  /** Its wall clock in its last answer of this term; 0: none yet. */
   readonly clock: number;
 }
 

@@ -23,7 +23,7 @@ export function answerVote(core: Core, message: VoteMessage): void {
     term: granted ? message.term : Math.max(core.term, message.pre ? message.term - 1 : 0),
     pre: message.pre,
     granted,
-    clock: core.environment.clock(),
+    clock: core.environment.promisedClock(),
   } as const;
   // A pre-vote promises nothing, so nothing has to be durable.
   if (message.pre) core.send(reply);

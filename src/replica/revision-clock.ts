@@ -46,9 +46,12 @@ export class RevisionClock {
   #anchor: Revision;
   #anchorMs: number;
   #isStopped = false;
+  readonly #capAt: (monotonicMs: number) => Revision;
 
-  constructor(clock: Clock, recoveredBound: Revision) {
+  /** `capAt`: where time stops to follow the wall clock, because those of the other nodes show much less; Infinity when alone. */
+  constructor(clock: Clock, recoveredBound: Revision, capAt: (monotonicMs: number) => Revision = () => Infinity) {
     this.#clock = clock;
+    this.#capAt = capAt;
     this.#floor = recoveredBound;
     this.#durableBound = recoveredBound;
     this.#requestedBound = recoveredBound;
@@ -60,16 +63,26 @@ export class RevisionClock {
     return this.#floor;
   }
 
+  /** The highest instant that somebody relies on or that was given to an entry. Time itself may be ahead of it. */
+  get promised(): Revision {
+    return this.#given > this.#floor ? this.#given : this.#floor;
+  }
+
+  /** What the wall clock shows. */
+  get wall(): Revision {
+    return revisionAtMs(this.#clock.wallMs());
+  }
+
   get durableBound(): Revision {
     return this.#durableBound;
   }
 
   /**
-   * This instant: at least the wall clock, everything relied on before, and every revision given. Writes judge expiry at their
+   * This instant: at least the wall clock up to its cap, everything relied on before, and every revision given. Writes judge expiry at their
    * revision, so reads that judged it below would bring back what a write has called expired.
    */
   now(): Revision {
-    return this.#time(this.#given > this.#floor ? this.#given : this.#floor);
+    return this.#time(this.promised);
   }
 
   /**
@@ -83,13 +96,13 @@ export class RevisionClock {
     return now;
   }
 
-  /** At least `least`, at least the wall clock, and never back. */
+  /** At least `least`, at least the wall clock up to its cap, and never back. */
   #time(least: Revision): Revision {
     const nowMs = this.#clock.monotonicMs();
     const running = this.#isStopped
       ? this.#anchor
       : this.#anchor + Math.floor((nowMs - this.#anchorMs) * REVISIONS_PER_MS_AHEAD);
-    const wall = this.#isStopped ? 0 : revisionAtMs(this.#clock.wallMs());
+    const wall = this.#isStopped ? 0 : Math.min(this.wall, this.#capAt(nowMs));
     const shown = wall > least ? wall : least;
     if (shown < running) return running;
     // Only here, so that calls in quick succession don't add up what rounding takes.

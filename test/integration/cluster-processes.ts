@@ -55,8 +55,9 @@ export class Cluster {
     return join(this.#directory, name);
   }
 
-  async startNode(name: string): Promise<void> {
-    this.servers.set(name, await startServer(this.directory(name), [...this.flags(name), '--memtable-size-mb', '1']));
+  async startNode(name: string, environment: Readonly<Record<string, string>> = {}): Promise<void> {
+    const flags = [...this.flags(name), '--memtable-size-mb', '1'];
+    this.servers.set(name, await startServer(this.directory(name), flags, environment));
   }
 
   async stopNode(name: string, signal: NodeJS.Signals): Promise<number | null> {

@@ -75,6 +75,8 @@ export class MemoryHost {
   alive = true;
   /** Its idea of now; the test moves it. */
   clock: number;
+  /** What others rely on, or what it gave. */
+  promised = 0;
   snapshotsTo: MemberId[] = [];
   /** Data of received snapshots, by index and term. */
   readonly #received = new Map<string, MachineState>();
@@ -109,14 +111,17 @@ export class MemoryHost {
     this.snapshotsTo = [];
     this.machine = machine;
     this.clock = Math.max(this.disk.clock, machine.revision, ...log.map(({ revision }) => revision));
+    this.promised = this.clock;
     const inMemory = log.filter(({ index }) => index > machine.index);
     const onDisk = log.filter(({ index }) => index <= machine.index);
     const environment: RaftEnvironment = {
       random: this.#random,
-      clock: () => this.clock,
+      clock: () => Math.max(this.clock, this.promised),
+      promisedClock: () => this.promised,
+      wallClock: () => this.clock,
       durableClock: () => this.disk.clock,
-      raiseClock: (instant) => (this.clock = Math.max(this.clock, instant)),
-      nextRevision: (above) => (this.clock = Math.max(this.clock, above) + 1),
+      raiseClock: (instant) => (this.promised = Math.max(this.promised, instant)),
+      nextRevision: (above) => (this.promised = Math.max(this.clock, this.promised, above) + 1),
       readToken: this.#readToken,
     };
     this.raft = new Raft(
@@ -162,9 +167,9 @@ export class MemoryHost {
   }
 
   propose(data: Uint8Array): ReturnType<Raft['propose']> {
-    const revision = Math.max(this.clock, this.raft.lastRevision) + 1;
+    const revision = Math.max(this.clock, this.promised, this.raft.lastRevision) + 1;
     const result = this.raft.propose(revision, data);
-    if (typeof result !== 'string') this.clock = revision;
+    if (typeof result !== 'string') this.promised = revision;
     return result;
   }
 

@@ -67,12 +67,29 @@ test('Raft rule 11: a member that is not in the configuration raises no term', (
   assert.equal(host.raft.term, 0);
 });
 
-test('Raft rule 20: a leader begins above the clocks of the quorum that elected it, and above what was confirmed', () => {
+test('Raft rule 20: a leader begins above what the quorum that elected it has promised', () => {
   const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
-  hosts[1]!.clock = 7000;
+  hosts[1]!.promised = 7000;
   const leader = elect([hosts[0]!, hosts[1]!]);
   assert.equal(leader.raft.electionClock, 7000);
   assert.ok(leader.raft.lastRevision > 7000);
+});
+
+test('Raft rule 20: a leader does not begin above the wall clocks of those that elected it, nor its own', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  for (const host of hosts.slice(0, 2)) host.clock = 7_000_000;
+  const leader = elect([hosts[0]!, hosts[1]!]);
+  assert.ok(leader.raft.electionClock < 7_000_000);
+});
+
+test('a leader is told the wall clocks of the others, whatever they promised', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const leader = elect(hosts);
+  hosts[1]!.promised = 9_000_000;
+  hosts[1]!.clock = 5000;
+  leader.propose(new Uint8Array(1));
+  settle(hosts);
+  assert.equal(leader.raft.progress.find(({ id }) => id === 2)!.clock, 5000);
 });
 
 test('Raft rule 20: a read is confirmed only when the clock it relies on is bound on a quorum of disks', () => {
@@ -89,7 +106,7 @@ test('Raft rule 20: a read is confirmed only when the clock it relies on is boun
   follower!.raft.step(heartbeats.find(({ to }) => to === 2)!);
   // The follower's answer waits for its disk too.
   assert.equal(follower!.collect().messages.length, 0);
-  assert.equal(follower!.clock, 90_000);
+  assert.equal(follower!.promised, 90_000);
   follower!.persistNext();
   const answers = follower!.collect().messages;
   assert.deepEqual(

@@ -19,6 +19,8 @@ export function leadingGroup(partition = 0, replicaId = 1): Group {
     {
       random: () => 0,
       clock: () => revision,
+      promisedClock: () => revision,
+      wallClock: () => revision,
       durableClock: () => Infinity,
       raiseClock: () => {},
       nextRevision: (above) => (revision = above + 1),

@@ -167,3 +167,27 @@ test('a revision tells its millisecond', () => {
   assert.equal(revisionToMs(revisionAtMs(START_MS)), START_MS);
   assert.equal(revisionToMs(revisionAtMs(START_MS) + 4095), START_MS);
 });
+
+test('Raft rule 20: time does not follow the wall clock beyond its cap, and never goes back when the cap does', () => {
+  const wall = { ms: START_MS, runMs: 0 };
+  let cap = revisionAtMs(START_MS) + 7;
+  const clock = new RevisionClock(clockAt(wall), 0, () => cap);
+  wall.ms += 86_400_000;
+  assert.equal(clock.now(), revisionAtMs(START_MS) + 7);
+  assert.ok(clock.next(0, 5, 64) < revisionAtMs(START_MS) + 7 + 64);
+  cap = revisionAtMs(START_MS) - 1_000_000;
+  assert.equal(clock.now(), revisionAtMs(START_MS) + 7);
+  cap = Infinity;
+  assert.equal(clock.now(), clock.wall);
+});
+
+test('what was promised is what was relied on or given, not what the wall clock shows', () => {
+  const clock = new RevisionClock(clockAt({ ms: START_MS }), 100);
+  assert.equal(clock.promised, 100);
+  clock.raise(200);
+  assert.equal(clock.promised, 200);
+  clock.give(300);
+  assert.equal(clock.promised, 300);
+  clock.now();
+  assert.equal(clock.promised, 300);
+});

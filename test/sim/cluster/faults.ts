@@ -61,7 +61,8 @@ const INFLICT: Partial<Record<Fault, Inflict>> = {
   },
   'clock-jump': (cluster, prng) => {
     const { clock } = prng.pick([...cluster.hosts]).machine;
-    clock.jumpWall(prng.pick([-86_400_000, -5000, -200, 200, 5000]));
+    clock.jumpWall(prng.pick([-86_400_000, -5000, -200, 200, 5000, 86_400_000]));
+    cluster.clocks.look();
     return () => {};
   },
   'clock-drift': (cluster, prng) => {

@@ -6,6 +6,7 @@ import type { Ready } from '../../../src/raft/ready.js';
 import { OperationReader } from '../../../src/replica/command.js';
 import type { Group } from '../../../src/replica/group.js';
 import type { LogEntry } from '../checkers/log-mirror.js';
+import type { ClockCeiling } from '../checkers/clock-ceiling.js';
 import { InvariantViolation } from '../checkers/invariant-violation.js';
 import { RaftInvariants } from '../checkers/raft-invariants.js';
 import type { Reached } from './reached.js';
@@ -56,9 +57,11 @@ export class RaftWatch {
   readonly #operations = new OperationReader();
 
   readonly #onNews: OnNews;
+  readonly #ceiling: ClockCeiling;
 
-  constructor(reached: Reached, fail: (error: unknown) => void, onNews: OnNews) {
+  constructor(reached: Reached, ceiling: ClockCeiling, fail: (error: unknown) => void, onNews: OnNews) {
     this.#reached = reached;
+    this.#ceiling = ceiling;
     this.#fail = fail;
     this.#onNews = onNews;
   }
@@ -223,6 +226,7 @@ export class RaftWatch {
     for (let index = same + 1; index <= lastIndex; index++) {
       this.#invariants.appended(group, name, entryAt(raft, index));
       const { revision } = raft.entry(index);
+      if (raft.role === 'leader') this.#ceiling.check(revision, `group ${group}, ${name} appends: revision`);
       if (raft.role === 'leader' && revision <= seen.lowestRevision) {
         const what = `revision ${revision} at ${index}, a read of an earlier term relied on ${seen.lowestRevision}`;
         throw new InvariantViolation('Raft rule 20', `group ${group}, ${name} appends: ${what}`);
@@ -248,7 +252,10 @@ export class RaftWatch {
   #heardOf({ group, name, raft }: Seen, { messages, reads }: Ready): void {
     let clocks = this.#readClocks.get(group);
     if (clocks === undefined) this.#readClocks.set(group, (clocks = new Map()));
-    for (const { clock } of reads) clocks.set(raft.term, Math.max(clock, clocks.get(raft.term) ?? 0));
+    for (const { clock } of reads) {
+      this.#ceiling.check(clock, `group ${group}, ${name} reads: instant`);
+      clocks.set(raft.term, Math.max(clock, clocks.get(raft.term) ?? 0));
+    }
     for (const message of messages) {
       if (message.type === 'vote' && !message.pre) this.#invariants.voted(group, name, message.term, name);
       else if (message.type === 'vote_reply' && message.granted && !message.pre)

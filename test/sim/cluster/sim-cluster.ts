@@ -11,6 +11,7 @@ import { NodeService } from '../../../src/server/node-service.js';
 import { answerInstant } from '../../../src/server/routing/instant-requests.js';
 import { nodeStatus } from '../../../src/server/node-status.js';
 import { PLAIN_PUT, type Condition as ServiceCondition } from '../../../src/server/service.js';
+import { ClockCeiling } from '../checkers/clock-ceiling.js';
 import type { Condition, Outcome } from '../checkers/operation.js';
 import type { Scheduler } from '../ports/scheduler.js';
 import { SimLogWriter } from '../ports/sim-log-writer.js';
@@ -26,6 +27,10 @@ const CLIENT_PATIENCE_MS = 4_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 const MAX_VALUE_BYTES = 14 * 1024;
 export const USUAL_LOG_WRITE_MS = 3;
+/** How far ahead of time the durable bound of a node's clock may be. */
+const CLOCK_LEAD_MS = 3000;
+/** The fault `clock-drift`. */
+const FASTEST_CLOCK = 2;
 /** A supervisor starts a process that ended by itself anew. */
 const SUPERVISOR_MS = 300;
 
@@ -70,6 +75,8 @@ export interface SimClusterOptions {
 export class SimCluster {
   readonly hosts: readonly Host[];
   readonly network: MessageNetwork;
+  /** Has to be shown each move of a clock. */
+  readonly clocks: ClockCeiling;
   readonly #scheduler: Scheduler;
   readonly #prng: Prng;
   readonly #swarm: Swarm;
@@ -84,8 +91,14 @@ export class SimCluster {
     this.#prng = prng;
     this.#swarm = swarm;
     this.#reached = reached;
+    this.clocks = new ClockCeiling({
+      wallMs: () => this.hosts.map(({ machine }) => machine.clock.wallMs()),
+      nowMs: () => scheduler.nowMs,
+      fastestRate: swarm.faults.has('clock-drift') ? FASTEST_CLOCK : 1,
+    });
     this.#watch = new RaftWatch(
       reached,
+      this.clocks,
       (error) => scheduler.fail(error),
       (news, node) => {
         if (news === 'elected') this.onElected(node);
@@ -231,6 +244,7 @@ export class SimCluster {
     this.network.detach(host.name);
     this.#reached.count(host.isStarting ? 'killed while starting' : 'killed while running');
     this.#retire(host);
+    this.clocks.crashed(CLOCK_LEAD_MS);
     host.machine = host.machine.next(this.#prng.fork(), end);
     this.#reached.count(end === 'exit' ? 'kills' : 'power losses');
   }
