@@ -3,21 +3,13 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { assert } from './base/assert.js';
 import { CairnError } from './base/errors.js';
 import type { Logger } from './base/logger.js';
-import type { GroupHost } from './cluster/group-host.js';
-import { NO_TRANSPORT, type RaftTransport } from './cluster/host/raft-transport.js';
-import { InstantHolds } from './cluster/instants/instant-holds.js';
-import { Instants } from './cluster/instants/instants.js';
 import { openLocalNode } from './cluster/local-node.js';
 import type { Member } from './cluster/members.js';
-import { PeerBindings } from './cluster/peer-bindings.js';
-import { PeerTransport } from './cluster/peers/transport.js';
 import { readIdentity } from './cluster/node-identity.js';
 import { validateJson } from './codec/json-scan.js';
 import type { Config } from './config.js';
-import { NO_MEMBER } from './raft/entry.js';
 import { makeDirectoryDurablySync } from './engine/file-io.js';
 import type { EngineJobs } from './engine/jobs/jobs.js';
 import { NodeBlockReaderThread } from './platform/block-reader-thread.js';
@@ -29,15 +21,12 @@ import { NodeNetwork } from './platform/node-network.js';
 import { NodeRandom } from './platform/node-random.js';
 import { PiscinaExecutor } from './platform/piscina-executor.js';
 import { startHttpServer } from './server/http/http-server.js';
+import { ClusterMember } from './server/cluster-member.js';
 import { observeGroups, observePeers } from './server/cluster-metrics.js';
 import { startManagementServer } from './server/management/management-server.js';
 import { LOOP_DELAY_RESOLUTION_MS, Metrics } from './server/metrics.js';
-import { NodeService } from './server/node-service.js';
+import { NodeService, type NodeServiceOptions } from './server/node-service.js';
 import { nodeStatus } from './server/node-status.js';
-import { ForwardedRequests } from './server/routing/forwarded-requests.js';
-import { instantAsker } from './server/routing/instant-requests.js';
-import type { PartitionMap } from './server/routing/partition-map.js';
-import { RoutedService } from './server/routing/routed-service.js';
 import type { Service } from './server/service.js';
 import { TcpServer } from './server/tcp/tcp-server.js';
 
@@ -83,9 +72,20 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     const executor = new PiscinaExecutor<EngineJobs>({ workerUrl: LSM_WORKER, backgroundThreads });
     stopped.push(() => executor.close());
     const metrics = new Metrics();
-    const peers: PeersBox = { transport: null };
-    const others = members.filter((nodeId) => nodeId !== config.nodeId);
-    const bindings = new PeerBindings(disk.blocking, config.dataDir, others);
+    const member =
+      config.cluster.length === 0
+        ? null
+        : new ClusterMember({
+            ...config,
+            members: config.cluster,
+            port: config.peerPort,
+            disk: disk.blocking,
+            network: new NodeNetwork(),
+            clock,
+            random,
+            logger,
+            onFatal,
+          });
     const node = await openLocalNode({
       ...config,
       disk,
@@ -93,12 +93,12 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       random,
       executor,
       members,
-      ...(config.cluster.length === 0
+      ...(member === null
         ? {}
         : {
             clusterId: clusterIdOf(config.cluster),
-            transport: raftTransport(peers),
-            missingMembers: () => bindings.missing,
+            transport: member.transport,
+            missingMembers: () => member.missingMembers,
           }),
       logWriter: new LogThreadWriter(),
       blockReaderThread: new NodeBlockReaderThread(),
@@ -107,24 +107,12 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
       onLogWrite: (durationMs, bytes, records) => metrics.logWrite(durationMs, bytes, records),
     });
     stopped.push(
-      () => peers.transport?.close(),
+      () => member?.close(),
       () => node.close(),
     );
     let library = '';
-    const holds = new InstantHolds(node.host, clock);
-    const instants = new Instants({
-      nodeId: config.nodeId,
-      host: node.host,
-      engine: node.engine,
-      holds,
-      ask: instantAsker({ request: (...request) => connected(peers).request(...request) }),
-      clock,
-      random,
-      requestTimeoutMs: config.requestTimeoutMs,
-    });
-    const local = new NodeService({
+    const localOptions: NodeServiceOptions = {
       ...node,
-      ...(config.cluster.length === 0 ? {} : { instants }),
       clock,
       nodeId: config.nodeId,
       maxValueBytes: config.maxValueBytes,
@@ -136,69 +124,13 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
           version: VERSION,
           startedAtMs,
           httpLibrary: library,
-          peers: config.cluster
-            .filter(({ nodeId }) => nodeId !== config.nodeId)
-            .map(({ nodeId }) => ({
-              nodeId,
-              isUp: peers.transport?.isUp(nodeId) ?? false,
-              roundTripMs: peers.transport?.roundTripMs(nodeId) ?? null,
-            })),
+          peers: member?.peerStatus ?? [],
         }),
-    });
-    const map = partitionMap(config.nodeId, node.host);
-    let service: Service = local;
-    if (config.cluster.length > 0) {
-      const forwarded = new ForwardedRequests({
-        local,
-        map,
-        holds,
-        clock,
-        logger,
-        limits: { maxValueBytes: config.maxValueBytes },
-      });
-      const addresses = new Map(config.cluster.map((member) => [member.nodeId, member]));
-      const transport = new PeerTransport({
-        network: new NodeNetwork(),
-        clock,
-        random,
-        nodeId: config.nodeId,
-        clusterId: node.identity.clusterId,
-        incarnation: node.identity.incarnation,
-        host: config.host,
-        port: config.peerPort,
-        addresses: () => addresses,
-        admit: (peer) =>
-          addresses.has(peer.nodeId)
-            ? bindings.bind(peer.nodeId, peer.incarnation)
-            : `node "${peer.nodeId}" is no member of this cluster`,
-        logger,
-        onMessages: (nodeId, messages) => node.host.receive(nodeId, messages),
-        onRequest: (_nodeId, body, answer) => void forwarded.handle(body).then(answer, onFatal),
-        onBulk: (nodeId, header, stream) => node.host.receiveBulk(nodeId, header, stream),
-        onPeerUp: (nodeId) => {
-          logger.info({ peer: nodeId }, 'peer connected');
-          if (bindings.welcomed(nodeId)) logger.info({}, 'every member has met this data directory: it takes part');
-        },
-        onPeerDown: (nodeId) => {
-          logger.warn({ peer: nodeId }, 'peer lost');
-          node.host.peerDown(nodeId);
-        },
-      });
-      peers.transport = transport;
-      observePeers(metrics, () => transport.stats());
-      await transport.listen();
-      if (!bindings.isKnown) {
-        logger.info({ members: bindings.missing }, 'a new data directory takes part when it has met every member once');
-      }
-      service = new RoutedService({
-        local,
-        map,
-        peers: transport,
-        clock,
-        partitionCount: node.host.groups.length,
-        requestTimeoutMs: config.requestTimeoutMs,
-      });
-    }
+    };
+    const cluster = await member?.join(node, localOptions);
+    if (member !== null) observePeers(metrics, () => member.peers!.stats());
+    const local = cluster?.local ?? new NodeService(localOptions);
+    const service: Service = cluster?.service ?? local;
     const loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });
     loopDelay.enable();
     stopped.push(() => void loopDelay.disable());
@@ -258,44 +190,10 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
   }
 }
 
-/** Filled when the node is open: the groups need a transport before it can listen. */
-interface PeersBox {
-  transport: PeerTransport | null;
-}
-
-/** Nobody asks other nodes before this one listens. */
-function connected({ transport }: PeersBox): PeerTransport {
-  assert(transport !== null, 'requests come when the node listens');
-  return transport;
-}
-
-function raftTransport(peers: PeersBox): RaftTransport {
-  return {
-    send: (nodeId, message) => peers.transport?.send(nodeId, message),
-    flush: () => peers.transport?.flush(),
-    openBulk: (nodeId, header) => peers.transport?.openBulk(nodeId, header) ?? NO_TRANSPORT.openBulk(nodeId, header),
-  };
-}
-
 /** The same on every node that is given the same members. */
 function clusterIdOf(members: readonly Member[]): string {
   const text = members.map(({ nodeId, host, port }) => `${nodeId}=${host}:${port}`).join(',');
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
-}
-
-function partitionMap(nodeId: string, host: GroupHost): PartitionMap {
-  return {
-    leaderOf: (partition) => {
-      const group = host.groups[partition]!;
-      const leader = host.leaderOf(group);
-      const cannotWrite = !group.isServing || group.raft.transferee !== NO_MEMBER;
-      if (leader === null || (leader === nodeId && cannotWrite)) return null;
-      return { nodeId: leader, isLocal: leader === nodeId };
-    },
-    isLed: (partition) => host.leaderOf(host.groups[partition]!) !== null,
-    localCanRead: (partition) => host.readsAlone(host.groups[partition]!),
-    hasReplica: () => true,
-  };
 }
 
 /** A port that is taken must be found before the data directory is touched, so each is tried and let go first. */

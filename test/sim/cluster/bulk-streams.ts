@@ -83,7 +83,11 @@ export class BulkStreams {
     };
     receive(from, header.slice(), source);
     return {
-      write: (chunk) => arrive(chunk.slice()),
+      write: async (chunk) => {
+        const copy = chunk.slice();
+        const cut = this.#prng.below(copy.length + 1);
+        for (const piece of [copy.subarray(0, cut), copy.subarray(cut)]) if (piece.length > 0) await arrive(piece);
+      },
       end: async () => {
         await arrive(null);
         if (answer !== null) return answer;

@@ -1,5 +1,4 @@
-import type { NodeService } from '../../../src/server/node-service.js';
-import type { ScanItem as ServiceItem } from '../../../src/server/service.js';
+import type { ScanItem as ServiceItem, Service } from '../../../src/server/service.js';
 import type { ScanItem } from '../checkers/scan.js';
 import type { ScanOutcome, ScanRange } from './cluster-client.js';
 
@@ -12,7 +11,7 @@ interface Page {
 }
 
 /** Asks one node, any for each page, as clients with a cursor do; null when it did not answer. */
-export type AskAnyNode = (ask: (service: NodeService) => Promise<Page>) => Promise<Page | null>;
+export type AskAnyNode = (ask: (service: Service) => Promise<Page>) => Promise<Page | null>;
 
 /** Reads a range page by page at the instant of the first one. */
 export async function scanPages(askAnyNode: AskAnyNode, range: ScanRange): Promise<ScanOutcome> {
@@ -34,7 +33,7 @@ export async function scanPages(askAnyNode: AskAnyNode, range: ScanRange): Promi
 }
 
 async function readPage(
-  service: NodeService,
+  service: Service,
   startKey: string,
   endKey: string | null,
   at: number,

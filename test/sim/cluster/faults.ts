@@ -3,8 +3,9 @@ import type { Scheduler } from '../ports/scheduler.js';
 import { isMutation } from '../ports/sim-disk.js';
 import type { PlannedFault } from './fault-plan.js';
 import type { Reached } from './reached.js';
+import { FINE_WEATHER } from './cluster-network.js';
 import { USUAL_LOG_WRITE_MS, type Host, type SimCluster } from './sim-cluster.js';
-import type { Fault } from './swarm.js';
+import type { Fault, Swarm } from './swarm.js';
 
 type Inflict = (cluster: SimCluster, prng: Prng) => (() => Promise<void> | void) | null;
 
@@ -48,16 +49,32 @@ const INFLICT: Partial<Record<Fault, Inflict>> = {
     return cutPairs(cluster, [leader.name], others);
   },
   'packet-loss': ({ network }, prng) => {
-    network.weather.lossProbability = prng.pick([0.02, 0.2]);
-    network.weather.duplicateProbability = prng.pick([0, 0.1]);
-    return () => {
-      network.weather.lossProbability = 0;
-      network.weather.duplicateProbability = 0;
-    };
+    network.change({ lossProbability: prng.pick([0.02, 0.2]), duplicateProbability: prng.pick([0, 0.1]) });
+    return () => network.change({ lossProbability: 0, duplicateProbability: 0 });
   },
   'slow-link': ({ network }, prng) => {
-    network.weather.longestDelayMs = prng.pick([10, 100, 400]);
-    return () => void (network.weather.longestDelayMs = 2);
+    network.change({ longestDelayMs: prng.pick([10, 100, 400]) });
+    return () => network.change({ longestDelayMs: FINE_WEATHER.longestDelayMs });
+  },
+  'break-connections': (cluster, prng) => {
+    const [a, b] = shuffled(prng, cluster.names) as [string, string];
+    cluster.network.streams!.breakConnections(a, b);
+    return () => {};
+  },
+  'half-open': (cluster, prng) => {
+    const [a, b] = shuffled(prng, cluster.names) as [string, string];
+    cluster.network.streams!.forgetConnections(a, b);
+    return () => {};
+  },
+  'narrow-link': (cluster, prng) => {
+    const [from, to] = shuffled(prng, cluster.names) as [string, string];
+    cluster.network.streams!.setLink(from, to, { bytesPerMs: prng.pick([2, 20, 200]) });
+    return () => cluster.network.streams!.setLink(from, to, { bytesPerMs: Infinity });
+  },
+  'flipped-frame': (cluster, prng) => {
+    const [from, to] = shuffled(prng, cluster.names) as [string, string];
+    cluster.network.streams!.setLink(from, to, { corruptionProbability: prng.pick([0.01, 0.3]) });
+    return () => cluster.network.streams!.setLink(from, to, { corruptionProbability: 0 });
   },
   'clock-jump': (cluster, prng) => {
     const { clock } = prng.pick([...cluster.hosts]).machine;
@@ -148,8 +165,12 @@ function shuffled(prng: Prng, names: readonly string[]): string[] {
   return names.map(() => left.splice(prng.below(left.length), 1)[0]!);
 }
 
-/** The faults that this driver can do. */
-export const POSSIBLE_FAULTS: ReadonlySet<Fault> = new Set(Object.keys(INFLICT) as Fault[]);
+const OF_STREAMS: ReadonlySet<Fault> = new Set(['break-connections', 'half-open', 'narrow-link', 'flipped-frame']);
+
+/** Whether this driver can do it. */
+export function isPossible(fault: Fault, network: Swarm['network']): boolean {
+  return Object.hasOwn(INFLICT, fault) && (network === 'streams' || !OF_STREAMS.has(fault));
+}
 
 /** Does what is planned; resolves when everything is undone. */
 export async function inflict(

@@ -3,7 +3,7 @@ import { Scheduler } from '../ports/scheduler.js';
 import { checkHistory } from './check-history.js';
 import { ClientHistory } from './client-history.js';
 import { drawFaultPlan, type PlannedFault } from './fault-plan.js';
-import { inflict, POSSIBLE_FAULTS } from './faults.js';
+import { inflict, isPossible } from './faults.js';
 import { Reached } from './reached.js';
 import { areLevel, checkSameState } from './same-state.js';
 import { SimCluster } from './sim-cluster.js';
@@ -51,7 +51,7 @@ export interface RunResult {
 export async function runCluster({ seed, only, untilMs = FAULTS_MS }: RunOptions): Promise<RunResult> {
   const prng = new Prng(seed);
   const drawn = drawSwarm(prng);
-  const swarm = { ...drawn, faults: new Set([...drawn.faults].filter((fault) => POSSIBLE_FAULTS.has(fault))) };
+  const swarm = { ...drawn, faults: new Set([...drawn.faults].filter((fault) => isPossible(fault, drawn.network))) };
   const plan = shortened(drawFaultPlan(prng.fork(), swarm, FAULTS_MS), only, untilMs);
   const scheduler = new Scheduler(prng);
   const reached = new Reached();
@@ -78,7 +78,7 @@ export async function runCluster({ seed, only, untilMs = FAULTS_MS }: RunOptions
   const { trace } = scheduler;
   for (const operation of history.operations) trace.event(JSON.stringify(operation));
   for (const read of history.staleReads) trace.event(JSON.stringify(read));
-  trace.event(scheduler.eventCount, cluster.network.delivered, cluster.network.lost);
+  trace.event(scheduler.eventCount, ...cluster.network.fingerprint);
   return {
     seed,
     digest: trace.digest,

@@ -1,31 +1,30 @@
 import { assert } from '../../../src/base/assert.js';
-import { CairnError } from '../../../src/base/errors.js';
+import { SILENT_LOGGER } from '../../../src/base/logger.js';
 import type { Prng } from '../../../src/base/prng.js';
 import { openLocalNode, type LocalNode } from '../../../src/cluster/local-node.js';
-import { InstantHolds } from '../../../src/cluster/instants/instant-holds.js';
-import type { AskNode } from '../../../src/cluster/instants/instant-round.js';
-import { Instants } from '../../../src/cluster/instants/instants.js';
-import { decodeInstantAnswer, encodeInstantRequest } from '../../../src/codec/instant-protocol.js';
+import type { Instants } from '../../../src/cluster/instants/instants.js';
 import { createEngineJobs, type EngineJobs } from '../../../src/engine/jobs/jobs.js';
-import { NodeService } from '../../../src/server/node-service.js';
-import { answerInstant } from '../../../src/server/routing/instant-requests.js';
 import { nodeStatus } from '../../../src/server/node-status.js';
-import { PLAIN_PUT, type Condition as ServiceCondition } from '../../../src/server/service.js';
+import type { Service } from '../../../src/server/service.js';
 import { ClockCeiling } from '../checkers/clock-ceiling.js';
-import type { Condition, Outcome } from '../checkers/operation.js';
 import type { Scheduler } from '../ports/scheduler.js';
 import { SimLogWriter } from '../ports/sim-log-writer.js';
 import { SimMachine } from '../sim-machine.js';
-import { scanPages } from './client-scan.js';
-import type { BatchEntry, ClusterClient, ScanOutcome, ScanRange, StaleOutcome } from './cluster-client.js';
+import type { ClusterClient } from './cluster-client.js';
+import type { ClusterNetwork, NodeNetwork } from './cluster-network.js';
 import { MessageNetwork } from './message-network.js';
 import { RaftWatch } from './raft-watch.js';
 import type { Reached } from './reached.js';
+import { SimClient } from './sim-client.js';
+import { StreamNetwork } from './stream-network.js';
 import { LEAST_KEPT_ENTRIES, type Swarm } from './swarm.js';
 
-const CLIENT_PATIENCE_MS = 4_000;
 const REQUEST_TIMEOUT_MS = 2_000;
 const MAX_VALUE_BYTES = 14 * 1024;
+const MAX_ENTRY_BYTES = 16 * 1024;
+const DATA_DIR = '/data';
+/** Of an append, for each entry that one may have. */
+const APPEND_BYTES_PER_ENTRY = 500;
 export const USUAL_LOG_WRITE_MS = 3;
 /** How far ahead of time the durable bound of a node's clock may be. */
 const CLOCK_LEAD_MS = 3000;
@@ -34,10 +33,12 @@ const FASTEST_CLOCK = 2;
 /** A supervisor starts a process that ended by itself anew. */
 const SUPERVISOR_MS = 300;
 
-interface Running {
+export interface Running {
   readonly machine: SimMachine;
   readonly node: LocalNode;
-  readonly service: NodeService;
+  readonly network: NodeNetwork;
+  /** What clients ask. */
+  readonly service: Service;
   readonly instants: Instants;
 }
 
@@ -74,7 +75,7 @@ export interface SimClusterOptions {
 /** A cluster of whole nodes (Raft, replicas, log, engine) in one process under one seeded scheduler. */
 export class SimCluster {
   readonly hosts: readonly Host[];
-  readonly network: MessageNetwork;
+  readonly network: ClusterNetwork;
   /** Has to be shown each move of a clock. */
   readonly clocks: ClockCeiling;
   readonly #scheduler: Scheduler;
@@ -105,9 +106,29 @@ export class SimCluster {
         else this.#lastReplaced = node;
       },
     );
-    this.network = new MessageNetwork(scheduler, prng);
     this.hosts = Array.from({ length: swarm.nodes }, (_, i) => {
       return new Host(`n${i + 1}`, SimMachine.inWorld(scheduler, prng.fork()));
+    });
+    this.network =
+      swarm.network === 'messages' ? new MessageNetwork(scheduler, prng, REQUEST_TIMEOUT_MS) : this.#streams();
+  }
+
+  #streams(): StreamNetwork {
+    const { limits } = this.#swarm;
+    return new StreamNetwork({
+      scheduler: this.#scheduler,
+      prng: this.#prng,
+      names: this.names,
+      limits,
+      dataDir: DATA_DIR,
+      maxValueBytes: MAX_VALUE_BYTES,
+      maxEntryBytes: MAX_ENTRY_BYTES,
+      maxAppendBytes: limits.entriesPerMessage * APPEND_BYTES_PER_ENTRY,
+      requestTimeoutMs: REQUEST_TIMEOUT_MS,
+      onFatal: (machine, error) => {
+        const host = this.hosts.find((each) => each.machine === machine);
+        if (host !== undefined) this.#ended(host, machine, error);
+      },
     });
   }
 
@@ -143,10 +164,11 @@ export class SimCluster {
     const { machine } = host;
     const { clock, disk, random } = machine;
     const { limits, groups } = this.#swarm;
-    disk.blocking.makeDirectory('/data');
+    disk.blocking.makeDirectory(DATA_DIR);
+    const network = this.network.attach(host.name, machine);
     const node = await openLocalNode({
       nodeId: host.name,
-      dataDir: '/data',
+      dataDir: DATA_DIR,
       partitions: groups,
       replicationFactor: 3,
       members: this.names,
@@ -156,7 +178,7 @@ export class SimCluster {
       logSegmentSizeBytes: Math.max(64 * 1024, limits.logSegmentSizeBytes),
       historyWindowMs: limits.historyWindowMs,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
-      maxEntryBytes: 16 * 1024,
+      maxEntryBytes: MAX_ENTRY_BYTES,
       disk,
       clock,
       random,
@@ -166,15 +188,16 @@ export class SimCluster {
         clock,
         latencyMs: () => machine.prng.unit() * host.logWriteMs,
       }),
-      logger: { debug() {}, info() {}, warn() {}, error() {} },
-      transport: this.network.transport(host.name),
+      logger: SILENT_LOGGER,
+      transport: network.transport,
+      missingMembers: network.missingMembers,
       onFatal: (error) => this.#ended(host, machine, error),
       tuning: {
         ringBytes: 64 * 1024,
         tickMs: 10,
         raft: {
           maxSentBytes: limits.inFlightBytes,
-          maxAppendBytes: limits.entriesPerMessage * 500,
+          maxAppendBytes: limits.entriesPerMessage * APPEND_BYTES_PER_ENTRY,
           maxBytesInMemory: limits.snapshotAfterEntries * 200,
         },
       },
@@ -182,66 +205,25 @@ export class SimCluster {
     if (host.machine !== machine) return;
     // Else entries would be read back from the log's segments wherever a snapshot could be needed.
     if (limits.snapshotAfterEntries === LEAST_KEPT_ENTRIES) node.log.readEntries = () => Promise.resolve(null);
-    host.isStarting = false;
     this.#watch.started(node.host, node.log);
     this.#reached.count('starts');
     if (node.log.recovered.tornBytes > 0) this.#reached.count('torn tails');
-    const status = { dataDir: '/data', version: '0', startedAtMs: 0, httpLibrary: '' };
-    const holds = new InstantHolds(node.host, clock);
-    const instants = new Instants({
-      nodeId: host.name,
-      host: node.host,
-      engine: node.engine,
-      holds,
-      ask: this.#asker(host, machine),
-      clock,
-      random,
-      requestTimeoutMs: REQUEST_TIMEOUT_MS,
-    });
-    const service = new NodeService({
+    const status = { dataDir: DATA_DIR, version: '0', startedAtMs: 0, httpLibrary: '' };
+    const { service, instants } = await network.join(node, {
       ...node,
-      instants,
       clock,
       nodeId: host.name,
       maxValueBytes: MAX_VALUE_BYTES,
       status: () => nodeStatus({ node, ...status }),
     });
-    host.running = { machine, node, service, instants };
-    this.network.requests.attach(
-      host.name,
-      (body) =>
-        new Promise((resolve, reject) => {
-          machine.events.arrive(() => {
-            if (host.machine === machine) answerInstant(holds, body).then(resolve, reject);
-          });
-        }),
-    );
-    this.network.bulk.attach(host.name, (from, header, source) =>
-      machine.events.arrive(() => {
-        if (host.machine === machine) node.host.receiveBulk(from, header, source);
-      }),
-    );
-    this.network.attach(host.name, (from, messages) =>
-      machine.events.arrive(() => {
-        if (host.machine === machine) node.host.receive(from, messages);
-      }),
-    );
-  }
-
-  #asker(host: Host, machine: SimMachine): AskNode {
-    return (nodeId, request) =>
-      new Promise<Uint8Array>((resolve) => {
-        this.network.requests.request(host.name, nodeId, encodeInstantRequest(request), (answer) =>
-          machine.events.arrive(() => {
-            if (host.machine === machine) resolve(answer);
-          }),
-        );
-      }).then(decodeInstantAnswer);
+    if (host.machine !== machine) return;
+    host.isStarting = false;
+    host.running = { machine, node, network, service, instants };
   }
 
   /** The process or the whole machine stops in the middle of whatever it does. */
   kill(host: Host, end: 'power-loss' | 'exit'): void {
-    this.network.detach(host.name);
+    this.network.detach(host.name, end);
     this.#reached.count(host.isStarting ? 'killed while starting' : 'killed while running');
     this.#retire(host);
     this.clocks.crashed(CLOCK_LEAD_MS);
@@ -272,7 +254,8 @@ export class SimCluster {
   }
 
   /** Adds up what the node has done. */
-  #count({ node: { engine, host }, instants }: Running): void {
+  #count({ network, node: { engine, host }, instants }: Running): void {
+    network.count(this.#reached);
     this.#reached.count('instants', instants.rounds - instants.failedRounds);
     this.#reached.count('instants given up', instants.failedRounds);
     const { flushedTables, compactions } = engine.stats();
@@ -318,190 +301,4 @@ export class SimCluster {
   get isWhole(): boolean {
     return Array.from({ length: this.#swarm.groups }, (_, partition) => this.leaderOf(partition)).every(Boolean);
   }
-}
-
-/** Asks any node; one that does not lead says who does, and is then asked instead. */
-class SimClient implements ClusterClient {
-  readonly #cluster: SimCluster;
-  readonly #scheduler: Scheduler;
-  readonly #prng: Prng;
-
-  readonly #node: string | null;
-
-  constructor(cluster: SimCluster, scheduler: Scheduler, prng: Prng, node: string | null) {
-    this.#node = node;
-    this.#cluster = cluster;
-    this.#scheduler = scheduler;
-    this.#prng = prng;
-  }
-
-  put(name: string, value: string, condition: Condition | null): Promise<Outcome> {
-    const key = Buffer.from(name);
-    const options = { ...PLAIN_PUT, condition: serviceCondition(condition) };
-    return this.#write((service, done) => {
-      service.put(key, 0, key.length, Buffer.from(JSON.stringify(value)), options, (error, revision) =>
-        done(error, { kind: 'written', revision }),
-      );
-    });
-  }
-
-  delete(name: string, condition: Condition | null): Promise<Outcome> {
-    return this.#write((service, done) => {
-      service.delete(Buffer.from(name), serviceCondition(condition), (error, revision, deleted) =>
-        done(error, deleted ? { kind: 'deleted', revision } : { kind: 'nothing' }),
-      );
-    });
-  }
-
-  async get(name: string): Promise<Outcome> {
-    const running = this.#anyNode();
-    if (running === null) return this.#refused();
-    const key = Buffer.from(name);
-    const read = arriving(running, (service) => service.get(key, { at: 0 })).then(
-      (version): Outcome =>
-        version === null
-          ? { kind: 'absent' }
-          : {
-              kind: 'found',
-              value: JSON.parse(Buffer.from(version.value).toString()) as string,
-              revision: version.revision,
-            },
-      (): Outcome => ({ kind: 'failed' }),
-    );
-    return Promise.race([read, this.#patience<Outcome>({ kind: 'failed' })]);
-  }
-
-  async staleGet(name: string): Promise<StaleOutcome> {
-    const running = this.#anyNode();
-    if (running === null) {
-      await this.#refused();
-      return { kind: 'failed' };
-    }
-    let stalenessMs = 0;
-    const onStaleness = (ms: number): void => void (stalenessMs = ms);
-    const read = arriving(running, (service) =>
-      service.get(Buffer.from(name), { at: 0, consistency: 'stale', onStaleness }),
-    ).then(
-      (version): StaleOutcome =>
-        version === null
-          ? { kind: 'absent', stalenessMs }
-          : {
-              kind: 'found',
-              value: JSON.parse(Buffer.from(version.value).toString()) as string,
-              revision: version.revision,
-              stalenessMs,
-            },
-      (): StaleOutcome => ({ kind: 'failed' }),
-    );
-    return Promise.race([read, this.#patience<StaleOutcome>({ kind: 'failed' })]);
-  }
-
-  async batch(entries: readonly BatchEntry[]): Promise<readonly Outcome[]> {
-    const running = this.#anyNode();
-    if (running === null) {
-      const refused = await this.#refused();
-      return entries.map(() => refused);
-    }
-    const operations = entries.map(({ key, value }) => ({
-      kind: 'put' as const,
-      key: Buffer.from(key),
-      value: Buffer.from(JSON.stringify(value)),
-      contentType: '',
-      ttlSeconds: 0,
-    }));
-    const done = arriving(
-      running,
-      (service) =>
-        new Promise<readonly Outcome[]>((resolve) =>
-          service.batch(operations, (results) =>
-            resolve(
-              results.map(({ error, revision }) => (error === null ? { kind: 'written', revision } : outcomeOf(error))),
-            ),
-          ),
-        ),
-    );
-    const unknown = entries.map((): Outcome => ({ kind: 'unknown' }));
-    return Promise.race([done, this.#patience(unknown)]);
-  }
-
-  scan(range: ScanRange): Promise<ScanOutcome> {
-    return scanPages(async (ask) => {
-      const running = this.#anyNode();
-      if (running === null) {
-        await this.#refused();
-        return null;
-      }
-      const answer = arriving(running, ask).catch((error: unknown) => {
-        if (!(error instanceof CairnError)) this.#scheduler.fail(error);
-        return null;
-      });
-      return Promise.race([answer, this.#patience(null)]);
-    }, range);
-  }
-
-  async #write(
-    ask: (service: NodeService, done: (error: CairnError | null, outcome: Outcome) => void) => void,
-  ): Promise<Outcome> {
-    let running = this.#anyNode();
-    for (let hops = 0; running !== null && hops < 3; hops++) {
-      const answer = arriving(
-        running,
-        (service) =>
-          new Promise<{ error: CairnError | null; outcome: Outcome }>((resolve) =>
-            ask(service, (error, outcome) => resolve({ error, outcome })),
-          ),
-      );
-      const result = await Promise.race([answer, this.#patience(null)]);
-      if (result === null) return { kind: 'unknown' };
-      const { error, outcome } = result;
-      if (error === null) return outcome;
-      const leader: unknown = error.extra?.['leader'];
-      if (error.code !== 'not_leader' || typeof leader !== 'string') return outcomeOf(error);
-      running = this.#cluster.hosts.find(({ name }) => name === leader)?.running ?? null;
-    }
-    return this.#refused();
-  }
-
-  #anyNode(): Running | null {
-    const { hosts } = this.#cluster;
-    if (this.#node !== null) return hosts.find(({ name }) => name === this.#node)?.running ?? null;
-    return this.#prng.pick([...hosts]).running;
-  }
-
-  #refused(): Promise<Outcome> {
-    return this.#scheduler.sleep(5).then(() => ({ kind: 'failed' }));
-  }
-
-  #patience<T>(answer: T): Promise<T> {
-    return this.#scheduler.sleep(CLIENT_PATIENCE_MS).then(() => answer);
-  }
-}
-
-/** A request reaches the node when that runs; never when it has died by then. */
-function arriving<T>({ machine, service }: Running, ask: (service: NodeService) => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    machine.events.arrive(() => {
-      if (!machine.disk.isOff) ask(service).then(resolve, reject);
-    });
-  });
-}
-
-function serviceCondition(condition: Condition | null): ServiceCondition | null {
-  switch (condition?.kind) {
-    case undefined:
-      return null;
-    case 'revision':
-      return { revisions: [condition.revision] };
-    case 'absent':
-      return { absent: true };
-    case 'present':
-      return { exists: true };
-  }
-}
-
-function outcomeOf(error: CairnError): Outcome {
-  if (error.code === 'precondition_failed') {
-    return { kind: 'conflict', revision: Number(error.extra?.['currentRevision'] ?? 0) };
-  }
-  return error.code === 'deadline_exceeded' ? { kind: 'unknown' } : { kind: 'failed' };
 }

@@ -57,6 +57,8 @@ export interface SwarmLimits {
   readonly windowBytes: number;
   readonly entriesPerMessage: number;
   readonly historyWindowMs: number;
+  /** To one node, from one node or waiting for a leader; more are refused. */
+  readonly requestsUnderWay: number;
 }
 
 export interface WorkloadShape {
@@ -76,6 +78,11 @@ export interface WorkloadShape {
 export interface Swarm {
   readonly nodes: 3 | 5;
   readonly groups: number;
+  /**
+   * The nodes' own transport and routing over streams of bytes, or single messages, which can be lost, come twice and in any order,
+   * and clients that find the leader.
+   */
+  readonly network: 'streams' | 'messages';
   readonly faults: ReadonlySet<Fault>;
   /** The mean time between two faults. */
   readonly faultEveryMs: number;
@@ -91,6 +98,7 @@ export function drawSwarm(prng: Prng): Swarm {
   return {
     nodes: prng.chance(0.8) ? 3 : 5,
     groups: prng.pick([1, 1, 2, 4, 8]),
+    network: prng.chance(0.6) ? 'streams' : 'messages',
     faults: new Set(FAULTS.filter(() => prng.chance(0.5))),
     faultEveryMs: prng.pick([100, 400, 1000, 3000]),
     limits: {
@@ -102,6 +110,7 @@ export function drawSwarm(prng: Prng): Swarm {
       windowBytes: prng.pick([500, 5000, 65_536]),
       entriesPerMessage: prng.pick([1, 3, 100]),
       historyWindowMs: prng.pick([0, 200, 600_000]),
+      requestsUnderWay: prng.pick([2, 16, 16_384]),
     },
     workload: drawWorkload(prng),
   };

@@ -10,6 +10,8 @@ export interface ConnectionWorld {
   readonly prng: Prng;
   /** Bytes that one direction takes before they count as buffered. */
   readonly windowBytes: number;
+  /** That what is sent is cut at a random place. */
+  readonly cutProbability: number;
   /** Runs the call in the host's process: now, or when that is no longer paused. */
   inProcess(host: string, call: () => void): void;
   /** Which process of the host is alive. */
@@ -173,9 +175,9 @@ export class SimConnection implements Connection {
 
   /** The next bytes, joined and cut at a random place as streams do. */
   #takeChunk(room: number): Uint8Array {
-    const { prng } = this.#world;
+    const { cutProbability, prng } = this.#world;
     const available = Math.min(room, this.#bufferedBytes);
-    const length = prng.chance(0.5) ? available : prng.between(1, available);
+    const length = prng.chance(cutProbability) ? prng.between(1, available) : available;
     const chunk = new Uint8Array(length);
     for (let done = 0; done < length;) {
       const first = this.#buffered[0]!;

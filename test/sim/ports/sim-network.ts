@@ -15,6 +15,8 @@ export interface SimNetworkOptions {
   readonly link?: Partial<LinkProfile>;
   /** Bytes that one direction of a connection takes before they count as buffered; 65,536 unless told. */
   readonly windowBytes?: number;
+  /** That what is sent is cut at a random place; 0.5 unless told. */
+  readonly cutProbability?: number;
   /** How long a `connect` over a cut link waits; 1,000 unless told. */
   readonly connectTimeoutMs?: number;
   /** How long a sender's system waits for a cut link before it breaks the connection; 30,000 unless told. */
@@ -50,6 +52,7 @@ export class SimNetwork implements ConnectionWorld {
   readonly scheduler: Scheduler;
   readonly prng: Prng;
   readonly windowBytes: number;
+  readonly cutProbability: number;
   /** Segments that arrived with a flipped bit. */
   corruptedSegments = 0;
   readonly #options: SimNetworkOptions;
@@ -71,6 +74,7 @@ export class SimNetwork implements ConnectionWorld {
     this.scheduler = options.scheduler;
     this.prng = options.prng.fork();
     this.windowBytes = options.windowBytes ?? 65_536;
+    this.cutProbability = options.cutProbability ?? 0.5;
   }
 
   /** The network as the host's present process sees it. */
