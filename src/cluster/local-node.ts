@@ -25,6 +25,7 @@ import { GroupHost } from './group-host.js';
 import { NO_TRANSPORT, type RaftTransport } from './host/raft-transport.js';
 import { createIdentity, IDENTITY_FILE, readIdentity, writeIdentity, type NodeIdentity } from './node-identity.js';
 import { GroupRecovery } from './recover-groups.js';
+import { Repairs } from './repairs.js';
 
 /** Partition p is group p + 1; group 0 is kept for the meta group. */
 const FIRST_PARTITION_GROUP = 1;
@@ -37,6 +38,8 @@ const GARBAGE_INTERVAL_MS = 10_000;
 const TICK_MS = 50;
 /** Entries that were applied and are kept for followers that are behind, for all groups together. */
 const KEPT_ENTRIES_BYTES = 64 << 20;
+/** How often it is looked whether damaged groups are whole again. */
+const REPAIR_CHECK_MS = 1000;
 const NOTHING_RECORDED = { index: 0, configuration: NO_CONFIGURATION };
 const STORAGE_DIRECTORIES = [LOG_DIRECTORY, 'tables'];
 /** A batch's part for one partition: an HTTP body of 16 MiB and what the operations add. */
@@ -146,6 +149,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
         expectedLogId: isNew ? null : Buffer.from(identity.logId, 'hex'),
         maxEntryBytes,
         segmentBytes: options.logSegmentSizeBytes,
+        isRepairable: identity.members.length > 1,
         ...options.tuning,
         onDurable: (sequence) => host?.durable(sequence),
         onAdmission: () => host?.admissionChanged(),
@@ -168,6 +172,15 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     }
     const flushedBound = log.recovered.endedCleanly ? 0 : engine.recovered.clockBound;
     const recovered = replay.result();
+    const repairs = Repairs.open(
+      disk,
+      dataDir,
+      recovered.map(({ raft }) => raft),
+    );
+    if (repairs.count > 0) {
+      const text = 'the log is damaged: these groups do not vote until other nodes have given them what may be lost';
+      logger.error({ groups: repairs.count }, text);
+    }
     const lastRevisions = recovered.map(({ raft, revision }) => raft.log.entries.at(-1)?.revision ?? revision);
     const recoveredBound = Math.max(flushedBound, log.clockBound, ...lastRevisions);
     let clusterClocks: ClusterClocks | null = null;
@@ -191,7 +204,8 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       const isAlone = raft.configuration.configuration.members.length === 1;
       const maxBytesInMemory = isAlone ? 0 : KEPT_ENTRIES_BYTES / recovered.length;
       const limits = { ...DEFAULT_RAFT_OPTIONS, maxBytesInMemory, ...options.tuning?.raft };
-      return new Group(raft.group, { ...start, raft: new Raft(raft, environment, limits) });
+      const repairIndex = repairs.indexOf(raft.group);
+      return new Group(raft.group, { ...start, raft: new Raft({ ...raft, repairIndex }, environment, limits) });
     });
     clusterClocks = new ClusterClocks(groups, options.clock, openClock);
     host = new GroupHost({
@@ -217,6 +231,9 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
     const garbage = every(options.clock, options.tuning?.garbageIntervalMs ?? GARBAGE_INTERVAL_MS, () =>
       engine.collectGarbage(),
     );
+    const byId = new Map(groups.map((group) => [group.groupId, group]));
+    const lookForRepaired = (): void => repairs.finished((groupId) => byId.get(groupId)?.raft.repairing !== true);
+    const repairing = repairs.count === 0 ? null : every(options.clock, REPAIR_CHECK_MS, lookForRepaired);
     return {
       identity: bound,
       engine,
@@ -226,7 +243,9 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       maxEntryBytes,
       async close() {
         garbage.cancel();
+        repairing?.cancel();
         await openHost.close();
+        await repairs.close();
         await engine.close();
         await openLog.close(() => openClock.stop());
       },

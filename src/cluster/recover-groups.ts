@@ -56,6 +56,7 @@ export class GroupRecovery implements LogRecoverySink {
     // Also records that the start before this one copied stand here twice. What is of an earlier term than the applied entries was replaced,
     // though its index is above theirs: the entries that cut it off are not read here any more.
     if (group === undefined || index <= group.appliedIndex || term < group.appliedTerm) return;
+    if (!group.trusts(term, index)) return;
     const entryKind = kindOfEntry(kind);
     const where = `log, group ${group.groupId}, entry ${index}`;
     if (entryKind === undefined) throw new CorruptionError(where, 'a known kind', String(kind));
@@ -75,6 +76,11 @@ export class GroupRecovery implements LogRecoverySink {
     if (group === undefined) return;
     group.hardState(term, vote, commit);
     this.appliedCount += group.takeApplied();
+  }
+
+  /** Raft rule 15: what a group lost is not as good as never written. */
+  damaged(items: number): void {
+    for (const group of this.#byReplica.values()) group.damaged(items);
   }
 
   result(): RecoveredGroup[] {
@@ -105,6 +111,10 @@ class Recovering {
   #entries: Entry[] = [];
   #keptBytes = 0;
   #newlyApplied = 0;
+  /** What can't be read at most, since the log was last known to be whole. */
+  #lostItems = 0;
+  /** Behind the damage, and not known to follow what is here. 0: none. */
+  #untrustedIndex = 0;
 
   constructor(engine: Engine, nodeId: string, members: readonly string[], state: GroupState) {
     this.#engine = engine;
@@ -141,6 +151,31 @@ class Recovering {
     return count;
   }
 
+  damaged(items: number): void {
+    this.#lostItems += items;
+  }
+
+  /**
+   * Whether an entry follows what was read before it. Behind damage that is so when the entry before it is here for sure: committed, or of
+   * the same term, in which one leader wrote both. Then whatever was lost had been replaced. Else the log ends before the damage,
+   * as it once did.
+   */
+  trusts(term: number, index: number): boolean {
+    if (this.#lostItems === 0) return true;
+    const isBehind = index - 1 <= this.appliedIndex || this.#termAt(index - 1) === term;
+    if (this.#untrustedIndex === 0 && isBehind) {
+      this.#lostItems = 0;
+      return true;
+    }
+    this.#untrustedIndex = Math.max(this.#untrustedIndex, index);
+    return false;
+  }
+
+  /** Of an entry that is kept; 0 for another one. */
+  #termAt(index: number): number {
+    return this.#entries[index - 1 - this.#released.index]?.term ?? 0;
+  }
+
   appliedWithoutKeeping(term: number, index: number, revision: Revision): void {
     this.#entries = [];
     this.#keptBytes = 0;
@@ -168,7 +203,8 @@ class Recovering {
     if (term < this.#term) return;
     this.#term = term;
     this.#vote = vote;
-    if (commit > this.#commit) this.#commit = commit;
+    // Behind damage it may be about entries that replaced those here.
+    if (commit > this.#commit && this.#lostItems === 0) this.#commit = commit;
     this.#applyCommitted();
   }
 
@@ -187,7 +223,7 @@ class Recovering {
         hardState: {
           term: Math.max(this.#term, lastTerm),
           vote: lastTerm > this.#term ? 0 : this.#vote,
-          commit: Math.max(this.appliedIndex, this.#commit),
+          commit: this.#lostItems > 0 ? this.appliedIndex : Math.max(this.appliedIndex, this.#commit),
         },
         log: {
           baseIndex: index,
@@ -198,9 +234,16 @@ class Recovering {
         },
         appliedIndex: this.appliedIndex,
         configuration: this.#applied,
-        repairIndex: 0,
+        // Nothing that this replica has acknowledged lies above it: a group's entries follow each other without a gap.
+        repairIndex: this.#mayHaveAcknowledged,
       },
     };
+  }
+
+  /** With a whole log 0. */
+  get #mayHaveAcknowledged(): number {
+    if (this.#lostItems === 0 || mutated('cluster-damage-forgotten')) return 0;
+    return Math.max(this.lastIndex, this.#untrustedIndex) + this.#lostItems;
   }
 
   /** A leader replaced what an earlier one had sent. */

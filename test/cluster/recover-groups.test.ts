@@ -35,6 +35,12 @@ class Log {
     return this;
   }
 
+  /** So many items can't be read. */
+  damage(items: number): this {
+    this.#recovery.damaged(items);
+    return this;
+  }
+
   end(): RecoveredGroup {
     return this.#recovery.result()[0]!;
   }
@@ -86,4 +92,60 @@ test('applied entries that are not kept in memory stay in the log, with their te
     { lastIndex: first - 1, term: 3 },
   ]);
   assert.equal(log.revision, log.entries[0]!.revision - 1);
+});
+
+test('Raft rule 15: a group whose log ends before damage does not vote until it is above all that it may have acknowledged', () => {
+  const group = new Log({ index: 0, term: 0 }).entries(2, 1, 5).hardState(2, 3).damage(12).end();
+  assert.equal(shown(group), 'applied 3, commit 3, term 2: 1@2 2@2 3@2 4@2 5@2');
+  assert.equal(group.raft.repairIndex, 17);
+});
+
+test('a log that goes on behind damage in the same term has lost nothing', () => {
+  const group = new Log({ index: 0, term: 0 })
+    .entries(2, 1, 5)
+    .hardState(2, 3)
+    .damage(12)
+    .entries(2, 6, 7)
+    .hardState(2, 6);
+  assert.equal(shown(group.end()), 'applied 6, commit 6, term 2: 1@2 2@2 3@2 4@2 5@2 6@2 7@2');
+  assert.equal(group.end().raft.repairIndex, 0);
+});
+
+test('a log that goes on behind what is committed has lost nothing', () => {
+  const group = new Log({ index: 0, term: 0 })
+    .entries(2, 1, 5)
+    .hardState(2, 5)
+    .damage(12)
+    .hardState(4, 5)
+    .entries(4, 6, 7);
+  assert.equal(group.end().raft.repairIndex, 0);
+  assert.equal(group.end().raft.log.entries.length, 7);
+});
+
+test('Raft rule 15: what replaced lost entries is not taken to follow those that they had replaced', () => {
+  const group = new Log({ index: 0, term: 0 })
+    .entries(2, 1, 5)
+    .hardState(2, 1)
+    .damage(12)
+    .hardState(3, 1)
+    .entries(3, 5, 9);
+  // The entry 4 of term 3 may have been lost: 4 of term 2 is not the one before 5 of term 3.
+  assert.equal(shown(group.end()), 'applied 1, commit 1, term 3: 1@2 2@2 3@2 4@2 5@2');
+  assert.equal(group.end().raft.repairIndex, 9 + 12);
+});
+
+test('Raft rule 15: a gap behind damage is lost entries, and a commit index there commits nothing that is left', () => {
+  const group = new Log({ index: 0, term: 0 })
+    .entries(2, 1, 5)
+    .hardState(2, 2)
+    .damage(12)
+    .entries(2, 8, 9)
+    .hardState(2, 9);
+  assert.equal(shown(group.end()), 'applied 2, commit 2, term 2: 1@2 2@2 3@2 4@2 5@2');
+  assert.equal(group.end().raft.repairIndex, 9 + 12);
+});
+
+test('damage below what tables hold is nothing to this group', () => {
+  const group = new Log({ index: 5, term: 2 }).entries(2, 1, 3).damage(12).entries(2, 4, 7).end();
+  assert.equal(group.raft.repairIndex, 0);
 });

@@ -48,6 +48,13 @@ export const ITEM_HEADER_BYTES = 40;
 export const ITEM_ENTRY = 1;
 /** The vote stands in the index's place, the commit index in the revision's. */
 export const ITEM_HARD_STATE = 2;
+/** In the kind's place of a hard state that says another term or vote than the one before. */
+export const CHANGED_VOTE = 1;
+/**
+ * Begins every record of a log that other nodes can repair: how many changes of a term or vote, of all groups, stand in the log before this
+ * record; in the index's place. So after a damaged record it is known whether a vote was lost with it.
+ */
+export const ITEM_VOTE_COUNT = 3;
 
 export function alignUp(bytes: number): number {
   const over = bytes % RECORD_ALIGNMENT_BYTES;
@@ -111,6 +118,12 @@ export function recordDurableOffset(bytes: Uint8Array, at: number): number {
 }
 export function recordClockBound(bytes: Uint8Array, at: number): number {
   return readUint53(bytes, at + AT_CLOCK_BOUND);
+}
+
+/** Whether a valid record holds neither entries nor hard states. */
+export function isEmptyRecord(bytes: Uint8Array, at: number): boolean {
+  const count = recordItemCount(bytes, at);
+  return count === 0 || (count === 1 && itemType(bytes, at + RECORD_HEADER_BYTES) === ITEM_VOTE_COUNT);
 }
 
 /**

@@ -28,6 +28,11 @@ export interface LogOptions {
   readonly spareCount?: number;
   /** Released segments that are kept as spares; more are removed. */
   readonly maxSpareCount?: number;
+  /**
+   * Other nodes have the entries too, so a start goes on behind damaged records, as long as no vote was lost with them; the sink
+   * is told. Else damage is refused.
+   */
+  readonly isRepairable?: boolean;
   /** `onWarning` is called when the segments together are larger. */
   readonly sizeBoundBytes?: number;
   /** Everything up to the sequence is on disk. Called with rising numbers, from the event loop or from `poll`. */
@@ -55,12 +60,15 @@ export interface LogSizes {
   readonly spareCount: number;
   readonly maxSpareCount: number;
   readonly sizeBoundBytes: number;
+  /** What every record begins with, behind its header. */
+  readonly voteCountBytes: number;
 }
 
 const MIB = 1024 * 1024;
 const MAX_URGENT_BYTES = 64 * 1024;
 /** Everything in a segment that holds one entry, but for its payload. */
-const OVERHEAD_BYTES = FIRST_RECORD_OFFSET + alignUp(RECORD_HEADER_BYTES + ITEM_HEADER_BYTES) + RECORD_ALIGNMENT_BYTES;
+const OVERHEAD_BYTES =
+  FIRST_RECORD_OFFSET + alignUp(RECORD_HEADER_BYTES + 2 * ITEM_HEADER_BYTES) + RECORD_ALIGNMENT_BYTES;
 /** Ring and segments: an eighth is a whole number of records' alignment. */
 const UNIT_BYTES = 8 * RECORD_ALIGNMENT_BYTES;
 
@@ -86,5 +94,6 @@ export function logSizes(options: LogOptions): LogSizes {
     spareCount: options.spareCount ?? 1,
     maxSpareCount: options.maxSpareCount ?? 3,
     sizeBoundBytes: options.sizeBoundBytes ?? Infinity,
+    voteCountBytes: options.isRepairable === true ? ITEM_HEADER_BYTES : 0,
   };
 }

@@ -5,10 +5,12 @@ import type { LogWriter } from '../../ports/log-writer.js';
 import { EntryReader, type EntryRequest, type LoggedEntry } from './entry-reader.js';
 import {
   alignUp,
+  CHANGED_VOTE,
   FIRST_RECORD_OFFSET,
   ITEM_ENTRY,
   ITEM_HARD_STATE,
   ITEM_HEADER_BYTES,
+  ITEM_VOTE_COUNT,
   RECORD_HEADER_BYTES,
   RECORD_MAGIC,
   SEGMENT_HEADER_BYTES,
@@ -19,7 +21,7 @@ import {
 import { type LogOptions, type LogSizes, logSizes } from './log-options.js';
 import type { LogRecoverySink } from './recovery.js';
 import { LogRing } from './ring.js';
-import { type HardState, type ReplicaRange, Segment } from './segment.js';
+import { type HardState, isVoteChange, type ReplicaRange, Segment } from './segment.js';
 import {
   CONTROL_BYTES,
   ControlArea,
@@ -82,6 +84,8 @@ export class Log {
   /** The one that was begun on a full disk: it only takes what is urgent. Null when there is none. */
   readonly #smallSegment: Segment | null;
   #clockBound: number;
+  /** Changes of a term or vote so far. */
+  #voteCount: number;
   /** Position of the open record in the ring, or -1. */
   #recordAt = -1;
   #recordEnd = 0;
@@ -112,7 +116,11 @@ export class Log {
     const expectedLogId = options.expectedLogId ?? null;
     const disk = options.disk.blocking;
     const { segmentBytes, reserveBytes } = sizes;
-    const started = startLog({ disk, directory, random, expectedLogId, segmentBytes, reserveBytes }, sink);
+    const isRepairable = options.isRepairable ?? false;
+    const started = startLog(
+      { disk, directory, random, expectedLogId, segmentBytes, reserveBytes, isRepairable },
+      sink,
+    );
     return new Log(options, sizes, started);
   }
 
@@ -131,6 +139,7 @@ export class Log {
     this.#smallSegment = started.isShortOfSpace ? this.#segment : null;
     this.#hardStates = started.hardStates;
     this.#clockBound = started.clockBound;
+    this.#voteCount = started.voteCount;
     this.#spares = new Spares({
       disk: options.disk,
       clock: options.clock,
@@ -174,7 +183,8 @@ export class Log {
   wouldTake(count: number, bytes: number, lastBytes: number): boolean {
     if (this.#failure !== null || this.#closing) return this.#refuse('failed') > 0;
     if (this.#isStalled) return this.#refuse('disk_full') > 0;
-    const open = this.#recordAt < 0 ? RECORD_HEADER_BYTES : this.#recordEnd - this.#recordAt;
+    const empty = RECORD_HEADER_BYTES + this.#sizes.voteCountBytes;
+    const open = this.#recordAt < 0 ? empty : this.#recordEnd - this.#recordAt;
     const needed = open + bytes + count * ITEM_HEADER_BYTES;
     if (!this.#hasSegmentRoom(needed, false) && this.#spares.readyCount === 0) return this.#refuse(this.#noSpare()) > 0;
     if (this.#ring.find(needed, false) >= 0) return true;
@@ -249,7 +259,10 @@ export class Log {
   appendHardState(group: number, replicaId: number, term: number, vote: number, commit: number): boolean {
     const at = this.#reserve(ITEM_HEADER_BYTES, true);
     if (at < 0) return false;
-    writeItemHeader(this.bytes, at, ITEM_HARD_STATE, 0, group, replicaId, term, vote, commit, 0);
+    const isChange = isVoteChange(this.#hardStates.get(group), replicaId, term, vote);
+    if (isChange) this.#voteCount++;
+    const kind = isChange ? CHANGED_VOTE : 0;
+    writeItemHeader(this.bytes, at, ITEM_HARD_STATE, kind, group, replicaId, term, vote, commit, 0);
     this.#hardStates.set(group, { group, replicaId, term, vote, commit, segment: this.#segment.number });
     return true;
   }
@@ -404,7 +417,8 @@ export class Log {
 
   /** Begins a record that has room for items of so many bytes; false and `#refusal` when there is none. */
   #open(itemBytes: number, urgent: boolean): boolean {
-    const bytes = RECORD_HEADER_BYTES + itemBytes;
+    const { voteCountBytes } = this.#sizes;
+    const bytes = RECORD_HEADER_BYTES + voteCountBytes + itemBytes;
     if (!this.#hasSegmentRoom(bytes, urgent)) {
       if (this.#spares.readyCount === 0) return this.#refuse(this.#noSpare()) > 0;
       if (this.#ring.find(FIRST_RECORD_OFFSET + bytes, urgent) < 0) return this.#refuse('overloaded') > 0;
@@ -415,6 +429,22 @@ export class Log {
     this.#recordAt = at;
     this.#recordEnd = at + RECORD_HEADER_BYTES;
     this.#itemCount = 0;
+    if (voteCountBytes > 0) {
+      writeItemHeader(
+        this.bytes,
+        this.#ring.offset(this.#recordEnd),
+        ITEM_VOTE_COUNT,
+        0,
+        0,
+        0,
+        0,
+        this.#voteCount,
+        0,
+        0,
+      );
+      this.#recordEnd += voteCountBytes;
+      this.#itemCount++;
+    }
     return true;
   }
 

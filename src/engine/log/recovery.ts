@@ -1,17 +1,21 @@
 import { compareBytes } from '../../base/bytes.js';
 import { CairnError, CorruptionError } from '../../base/errors.js';
+import { mutated } from '../../base/mutations.js';
 import type { SyncDisk } from '../../ports/disk.js';
 import { readFullySync } from '../file-io.js';
 import { segmentPath } from './file-names.js';
 import {
   alignUp,
+  CHANGED_VOTE,
   checksumSeed,
   FIRST_RECORD_OFFSET,
   FORMAT_VERSION,
+  isEmptyRecord,
   isValidRecord,
   ITEM_ENTRY,
   ITEM_HARD_STATE,
   ITEM_HEADER_BYTES,
+  ITEM_VOTE_COUNT,
   itemEntryKind,
   itemGroup,
   itemIndex,
@@ -55,6 +59,11 @@ export interface LogRecoverySink {
   ): void;
   /** A later one of the same group replaces an earlier one. */
   hardState(group: number, replicaId: number, term: number, vote: number, commit: number): void;
+  /**
+   * Here at most so many items of any groups can't be read: entries and commit indexes, but no change of a term or vote. Only
+   * told when damage may be repaired.
+   */
+  damaged?(items: number): void;
 }
 
 export interface RecoveredLog {
@@ -78,6 +87,8 @@ export interface RecoveredLog {
   readonly unstatedStart: number;
   /** Bytes of records that were being written at the crash and are cut off. */
   readonly tornBytes: number;
+  /** Changes of a term or vote that the log has had. */
+  readonly voteCount: number;
 }
 
 /**
@@ -89,8 +100,9 @@ export function recoverSegments(
   numbers: readonly number[],
   expectedLogId: Uint8Array | null,
   sink: LogRecoverySink,
+  isRepairable = false,
 ): RecoveredLog {
-  const recovery = new Recovery(disk, directory, sink, expectedLogId);
+  const recovery = new Recovery(disk, directory, sink, expectedLogId, isRepairable);
   for (let i = 0; i < numbers.length; i++) {
     if (i > 0 && numbers[i] !== numbers[i - 1]! + 1) {
       const missing = segmentPath(directory, numbers[i - 1]! + 1);
@@ -108,6 +120,7 @@ class Recovery {
   readonly #disk: SyncDisk;
   readonly #directory: string;
   readonly #sink: LogRecoverySink;
+  readonly #isRepairable: boolean;
   readonly #segments: Segment[] = [];
   readonly #hardStates = new Map<number, HardState>();
   #logId: Uint8Array | null;
@@ -119,18 +132,30 @@ class Recovery {
   #unstated = new Uint8Array(0);
   #unstatedStart = 0;
   #buffer = new Uint8Array(0);
+  /** Changes of a term or vote so far; -1 before the log says how many there were. */
+  #voteCount = -1;
+  /** Records were skipped, and nothing says yet that no vote was among them. */
+  #damage: CorruptionError | null = null;
   /** The item that could not be parsed, for the error. */
   #badItem = '';
 
-  constructor(disk: SyncDisk, directory: string, sink: LogRecoverySink, expectedLogId: Uint8Array | null) {
+  constructor(
+    disk: SyncDisk,
+    directory: string,
+    sink: LogRecoverySink,
+    expectedLogId: Uint8Array | null,
+    isRepairable: boolean,
+  ) {
     this.#disk = disk;
     this.#directory = directory;
     this.#sink = sink;
+    this.#isRepairable = isRepairable;
     this.#logId = expectedLogId;
     if (expectedLogId !== null) this.#seed = checksumSeed(expectedLogId);
   }
 
   result(): RecoveredLog {
+    if (this.#damage !== null) throw this.#damage;
     return {
       logId: this.#segments.length === 0 ? null : this.#logId,
       segments: this.#segments,
@@ -141,6 +166,7 @@ class Recovery {
       unstated: this.#unstated,
       unstatedStart: this.#unstatedStart,
       tornBytes: this.#tornBytes,
+      voteCount: Math.max(0, this.#voteCount),
     };
   }
 
@@ -179,15 +205,20 @@ class Recovery {
       while (segment.end < end) {
         const at = segment.end;
         if (!isValidRecord(bytes, at, length, number, RECORD_MAGIC, this.#seed)) {
-          if (next === null) break;
-          throw this.#badRecord(path, bytes, at, length, number, `offset ${end}, which segment ${number + 1} states`);
+          const damage =
+            next === null
+              ? this.#checkTail(path, bytes, segment, length)
+              : this.#badRecord(path, bytes, at, length, number, `offset ${end}, which segment ${number + 1} states`);
+          if (damage === null) break;
+          segment.end = this.#skip(bytes, segment, end, damage);
+          statedDurable = Math.max(statedDurable, segment.end);
+          continue;
         }
         statedDurable = Math.max(statedDurable, recordDurableOffset(bytes, at));
         this.#takeRecord(path, bytes, at, segment);
         segment.end = alignUp(at + RECORD_HEADER_BYTES + recordBodyBytes(bytes, at));
       }
       if (next === null) {
-        this.#checkTail(path, bytes, segment, length);
         this.#unstatedStart = statedDurable;
         this.#unstated = bytes.slice(statedDurable, segment.end);
       } else if (segment.end !== end) {
@@ -218,11 +249,33 @@ class Recovery {
     return header;
   }
 
+  /** Goes on behind damaged records; returns where the next valid one begins, or `end`. Throws when they can't be repaired. */
+  #skip(bytes: Uint8Array, { number, end: at }: Segment, end: number, damage: CorruptionError): number {
+    if (!this.#isRepairable || this.#voteCount < 0) throw damage;
+    let next = at + RECORD_ALIGNMENT_BYTES;
+    while (next < end && !isValidRecord(bytes, next, end, number, RECORD_MAGIC, this.#seed))
+      next += RECORD_ALIGNMENT_BYTES;
+    next = Math.min(next, end);
+    this.#damage ??= damage;
+    this.#sink.damaged?.(Math.floor((next - at) / ITEM_HEADER_BYTES));
+    return next;
+  }
+
+  /** What this record says must be what was read; else a change of a term or vote was lost, and the node might vote twice. */
+  #takeVoteCount(path: string, at: number, count: number): void {
+    if (this.#damage !== null && count !== this.#voteCount && !mutated('log-lost-vote-ignored')) {
+      const found = `${count} before the record at offset ${at} of ${path}; a vote is lost (${this.#damage.message})`;
+      throw new CorruptionError(this.#directory, `${this.#voteCount} changes of a term or vote`, found);
+    }
+    this.#damage = null;
+    this.#voteCount = count;
+  }
+
   /**
-   * What follows the last valid record is a torn tail, unless a valid record beyond it says that it had been durable:
+   * What follows the last valid record is a torn tail (then null), unless a valid record beyond it says that it had been durable:
    * then bytes that may have been acknowledged are gone.
    */
-  #checkTail(path: string, bytes: Uint8Array, segment: Segment, length: number): void {
+  #checkTail(path: string, bytes: Uint8Array, segment: Segment, length: number): CorruptionError | null {
     let lastSeen = 0;
     for (let at = segment.end; at + RECORD_HEADER_BYTES <= length; at += RECORD_ALIGNMENT_BYTES) {
       if (bytes[at + 4] !== (RECORD_MAGIC & 0xff)) continue;
@@ -230,7 +283,7 @@ class Recovery {
       const durable = recordDurableOffset(bytes, at);
       if (durable > segment.end) {
         const stated = `offset ${durable}, which the record at ${at} states`;
-        throw this.#badRecord(path, bytes, segment.end, length, segment.number, stated);
+        return this.#badRecord(path, bytes, segment.end, length, segment.number, stated);
       }
       lastSeen = at + RECORD_HEADER_BYTES + recordBodyBytes(bytes, at);
     }
@@ -238,6 +291,7 @@ class Recovery {
     else if (segment.end + RECORD_HEADER_BYTES <= length && this.#looksBegun(bytes, segment)) {
       this.#tornBytes = Math.min(RECORD_HEADER_BYTES + recordBodyBytes(bytes, segment.end), length - segment.end);
     }
+    return null;
   }
 
   #looksBegun(bytes: Uint8Array, segment: Segment): boolean {
@@ -246,11 +300,11 @@ class Recovery {
 
   #takeRecord(path: string, bytes: Uint8Array, recordAt: number, segment: Segment): void {
     const itemCount = recordItemCount(bytes, recordAt);
-    this.#takeBound(recordClockBound(bytes, recordAt), itemCount === 0);
+    this.#takeBound(recordClockBound(bytes, recordAt), isEmptyRecord(bytes, recordAt));
     const end = recordAt + RECORD_HEADER_BYTES + recordBodyBytes(bytes, recordAt);
     let at = recordAt + RECORD_HEADER_BYTES;
     for (let i = 0; i < itemCount; i++) {
-      const next = this.#takeItem(bytes, at, end, segment);
+      const next = this.#takeItem(path, bytes, at, end, segment);
       if (next < 0) {
         throw new CorruptionError(`${path} at offset ${at}`, 'a whole item of a known type', this.#badItem);
       }
@@ -266,7 +320,7 @@ class Recovery {
   }
 
   /**
-   * Bounds ascend, but for the record without items that ends a run, and the header that the next start makes of it. Behind a
+   * Bounds ascend, but for the empty record that ends a run, and the header that the next start makes of it. Behind a
    * header there may be copies of records with older bounds, so those of records with items never lower anything.
    */
   #takeBound(bound: number, mayLower: boolean): void {
@@ -275,7 +329,7 @@ class Recovery {
   }
 
   /** Returns where the next item begins, or -1. */
-  #takeItem(bytes: Uint8Array, at: number, end: number, segment: Segment): number {
+  #takeItem(path: string, bytes: Uint8Array, at: number, end: number, segment: Segment): number {
     const payloadStart = at + ITEM_HEADER_BYTES;
     if (payloadStart > end || payloadStart + itemPayloadBytes(bytes, at) > end) {
       this.#badItem = 'one that ends beyond its record';
@@ -304,8 +358,13 @@ class Recovery {
         );
         break;
       case ITEM_HARD_STATE:
+        // Not what differs from what was read before: a copy of one that went with a released segment is no change.
+        if (itemEntryKind(bytes, at) === CHANGED_VOTE && this.#voteCount >= 0) this.#voteCount++;
         this.#hardStates.set(group, { group, replicaId, term, vote: index, commit: revision, segment: segment.number });
         this.#sink.hardState(group, replicaId, term, index, revision);
+        break;
+      case ITEM_VOTE_COUNT:
+        this.#takeVoteCount(path, at, index);
         break;
       default:
         this.#badItem = `type ${itemType(bytes, at)}`;

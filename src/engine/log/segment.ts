@@ -56,3 +56,8 @@ export interface HardState {
   /** The segment that holds it. */
   readonly segment: number;
 }
+
+/** Whether a hard state says another term or vote than the group's last one. */
+export function isVoteChange(before: HardState | undefined, replicaId: number, term: number, vote: number): boolean {
+  return before === undefined || before.replicaId !== replicaId || before.term !== term || before.vote !== vote;
+}

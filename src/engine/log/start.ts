@@ -8,11 +8,11 @@ import {
   checksumSeed,
   finishRecord,
   FIRST_RECORD_OFFSET,
+  isEmptyRecord,
   LOG_ID_BYTES,
   moveRecord,
   RECORD_HEADER_BYTES,
   recordBodyBytes,
-  recordItemCount,
   writeSegmentHeader,
 } from './format.js';
 import { type LogRecoverySink, type RecoveredLog, recoverSegments } from './recovery.js';
@@ -48,6 +48,7 @@ export interface StartOptions {
   readonly expectedLogId: Uint8Array | null;
   readonly segmentBytes: number;
   readonly reserveBytes: number;
+  readonly isRepairable: boolean;
 }
 
 /**
@@ -61,7 +62,7 @@ export function startLog(options: StartOptions, sink: LogRecoverySink): StartedL
   if (files.segments.length === 0 && expectedLogId !== null) {
     throw new CorruptionError(directory, 'the segments of the log of this data directory', 'none');
   }
-  const recovered = recoverSegments(disk, directory, files.segments, expectedLogId, sink);
+  const recovered = recoverSegments(disk, directory, files.segments, expectedLogId, sink, options.isRepairable);
   let logId = recovered.logId;
   if (logId === null) {
     logId = new Uint8Array(LOG_ID_BYTES);
@@ -78,6 +79,7 @@ export function startLog(options: StartOptions, sink: LogRecoverySink): StartedL
     endedCleanly: recovered.endedCleanly,
     entryCount: recovered.entryCount,
     tornBytes: recovered.tornBytes,
+    voteCount: recovered.voteCount,
     segments: [...recovered.segments, current],
     spares: files.spares,
     hasReserve: files.reserves.length > 0,
@@ -164,8 +166,8 @@ function copyRecords(recovered: RecoveredLog, segment: Segment, seed: number): U
   const bytes = new Uint8Array(FIRST_RECORD_OFFSET + unstated.length);
   for (let from = 0; from < unstated.length;) {
     const recordBytes = RECORD_HEADER_BYTES + recordBodyBytes(unstated, from);
-    // One without items was written at a clean end; what it says of the clock stands in the new header, too.
-    if (recordItemCount(unstated, from) > 0) {
+    // An empty one was written at a clean end; what it says of the clock stands in the new header, too.
+    if (!isEmptyRecord(unstated, from)) {
       const at = segment.end;
       bytes.set(unstated.subarray(from, from + recordBytes), at);
       moveRecord(bytes, at, segment.number, at);

@@ -6,6 +6,7 @@ import { RaftInvariants, type AppliedEntry, type RecoveredReplica } from './raft
 
 const G = 1;
 const EMPTY: RecoveredReplica = {
+  repairing: false,
   term: 0,
   votedFor: null,
   appliedIndex: 0,

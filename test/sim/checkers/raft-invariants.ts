@@ -18,6 +18,8 @@ export interface AppliedEntry {
 export interface RecoveredReplica {
   readonly term: number;
   readonly votedFor: string | null;
+  /** It knows that its disk lost entries: it may be behind what it acknowledged, and does not vote. */
+  readonly repairing: boolean;
   readonly appliedIndex: number;
   readonly snapshot: { readonly index: number; readonly term: number };
   /** Behind the snapshot, without a gap. */
@@ -69,6 +71,7 @@ export class RaftInvariants {
       fail('Raft rule 1', `voted for ${found.votedFor ?? 'nobody'} in term ${found.term}, before for ${vote}`);
     }
     const lastIndex = found.snapshot.index + found.entries.length;
+    if (found.repairing) member.acknowledgedIndex = 0;
     if (lastIndex < member.acknowledgedIndex) {
       fail('Raft rule 1', `its log ends at ${lastIndex}, it had acknowledged ${member.acknowledgedIndex}`);
     }

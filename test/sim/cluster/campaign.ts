@@ -10,6 +10,9 @@ export const MUST_REACH = [
   'uncommitted tails recovered',
   'entries read back from segments',
   'logs compacted',
+  'groups damaged',
+  'groups repaired',
+  'starts refused for a lost vote',
   'tables flushed',
   'killed while running',
   'killed while starting',
@@ -55,6 +58,7 @@ export const MUST_REACH = [
   'fault clock-jump',
   'fault clock-drift',
   'fault disk-full',
+  'fault flipped-disk-byte',
   'fault disk-error',
   'fault leader-transfer',
 ] as const;

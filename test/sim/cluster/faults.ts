@@ -2,6 +2,7 @@ import { Prng } from '../../../src/base/prng.js';
 import type { Scheduler } from '../ports/scheduler.js';
 import { isMutation } from '../ports/sim-disk.js';
 import type { PlannedFault } from './fault-plan.js';
+import { FlippedRecord } from './flipped-record.js';
 import type { Reached } from './reached.js';
 import { FINE_WEATHER } from './cluster-network.js';
 import { USUAL_LOG_WRITE_MS, type Host, type SimCluster } from './sim-cluster.js';
@@ -106,6 +107,14 @@ const INFLICT: Partial<Record<Fault, Inflict>> = {
     const host = prng.pick([...cluster.hosts]);
     host.logWriteMs = prng.pick([50, 300, 1000]);
     return () => void (host.logWriteMs = USUAL_LOG_WRITE_MS);
+  },
+  'flipped-disk-byte': (cluster, prng) => {
+    // Of one node only: what two of three disks have lost is lost.
+    const host = (cluster.damaged ??= prng.pick([...cluster.hosts]));
+    if (host.isDown || host.flipped !== null) return null;
+    cluster.kill(host, 'exit');
+    host.flipped = FlippedRecord.in(host.machine.disk, prng);
+    return () => restart(cluster, host);
   },
   'leader-transfer': (cluster) => {
     const leader = cluster.leaderOf(0);

@@ -36,6 +36,7 @@ interface Seen {
   leaderTerm: number;
   /** Leaders give no revision at or below what was read before they were elected. */
   lowestRevision: number;
+  repairing: boolean;
   commit: number;
   /** Terms of the log behind `base`. */
   base: number;
@@ -119,11 +120,13 @@ export class RaftWatch {
     this.#invariants.recovered(group.groupId, name, {
       term,
       votedFor: vote === 0 ? null : String(vote),
+      repairing: raft.repairing,
       appliedIndex: raft.appliedIndex,
       snapshot: { index: base, term: raft.termAt(base) },
       entries,
     });
     if (entries.length > 0) this.#reached.count('logs recovered');
+    if (raft.repairing) this.#reached.count('groups damaged');
     if (raft.lastIndex > commit) this.#reached.count('uncommitted tails recovered');
     this.#coresOf(group.groupId).set(name, raft);
     const terms = entries.map((entry) => entry.term);
@@ -134,6 +137,7 @@ export class RaftWatch {
       term,
       leaderTerm: 0,
       lowestRevision: 0,
+      repairing: raft.repairing,
       commit: raft.appliedIndex,
       base,
       terms,
@@ -151,6 +155,8 @@ export class RaftWatch {
         this.#check(() => {
           if (name === 'compact') this.#compacted(seen);
           this.#look(seen);
+          if (seen.repairing && !seen.raft.repairing) this.#reached.count('groups repaired');
+          seen.repairing = seen.raft.repairing;
           if (name === 'ready') this.#heardOf(seen, result as Ready);
         });
         return result;
@@ -285,6 +291,8 @@ export class RaftWatch {
     const term = raft.termAt(index);
     const durable = voters.filter(({ id }) => {
       const core = this.#coresOf(group).get(String(id));
+      // What it has acknowledged and lost counts: it does not help to elect a leader without that.
+      if (core?.repairing === true) return true;
       if (core === undefined || core.durableIndex < index) return false;
       return index <= core.baseIndex || core.termAt(index) === term;
     });

@@ -1,4 +1,5 @@
 import { assert } from '../../../src/base/assert.js';
+import { CorruptionError } from '../../../src/base/errors.js';
 import { SILENT_LOGGER } from '../../../src/base/logger.js';
 import type { Prng } from '../../../src/base/prng.js';
 import { openLocalNode, type LocalNode } from '../../../src/cluster/local-node.js';
@@ -12,6 +13,7 @@ import { SimLogWriter } from '../ports/sim-log-writer.js';
 import { SimMachine } from '../sim-machine.js';
 import type { ClusterClient } from './cluster-client.js';
 import type { ClusterNetwork, NodeNetwork } from './cluster-network.js';
+import type { FlippedRecord } from './flipped-record.js';
 import { MessageNetwork } from './message-network.js';
 import { RaftWatch } from './raft-watch.js';
 import type { Reached } from './reached.js';
@@ -32,6 +34,8 @@ const CLOCK_LEAD_MS = 3000;
 const FASTEST_CLOCK = 2;
 /** A supervisor starts a process that ended by itself anew. */
 const SUPERVISOR_MS = 300;
+/** Why a node may refuse its damaged log: a vote is lost, or nothing says that none is. */
+const LOST_VOTE = /a vote is lost|expected a valid record/;
 
 export interface Running {
   readonly machine: SimMachine;
@@ -54,6 +58,8 @@ export class Host {
   logWriteMs = USUAL_LOG_WRITE_MS;
   /** Something is wrong with the disk, so that the process may end by itself. */
   mayFail = false;
+  /** What is wrong in its log since it stopped last. */
+  flipped: FlippedRecord | null = null;
 
   constructor(name: string, machine: SimMachine) {
     this.name = name;
@@ -76,6 +82,8 @@ export interface SimClusterOptions {
 export class SimCluster {
   readonly hosts: readonly Host[];
   readonly network: ClusterNetwork;
+  /** The only node whose disk forgets. */
+  damaged: Host | null = null;
   /** Has to be shown each move of a clock. */
   readonly clocks: ClockCeiling;
   readonly #scheduler: Scheduler;
@@ -205,6 +213,7 @@ export class SimCluster {
     if (host.machine !== machine) return;
     // Else entries would be read back from the log's segments wherever a snapshot could be needed.
     if (limits.snapshotAfterEntries === LEAST_KEPT_ENTRIES) node.log.readEntries = () => Promise.resolve(null);
+    host.flipped = null;
     this.#watch.started(node.host, node.log);
     this.#reached.count('starts');
     if (node.log.recovered.tornBytes > 0) this.#reached.count('torn tails');
@@ -234,12 +243,18 @@ export class SimCluster {
   /** The process can't go on. After what a fault did to its disk that is right; it is started again. */
   #ended(host: Host, machine: SimMachine, error: unknown): void {
     if (host.machine !== machine || machine.disk.isOff) return;
-    if (!host.mayFail) {
+    const { flipped } = host;
+    const isRefused = flipped !== null && error instanceof CorruptionError && LOST_VOTE.test(error.message);
+    if (!host.mayFail && !isRefused) {
       this.#scheduler.fail(error);
       return;
     }
-    this.#reached.count('ended by an error of the disk');
+    this.#reached.count(isRefused ? 'starts refused for a lost vote' : 'ended by an error of the disk');
     this.kill(host, 'exit');
+    if (isRefused) {
+      flipped.flip(host.machine.disk);
+      host.flipped = null;
+    }
     const { machine: next } = host;
     this.#scheduler.schedule(SUPERVISOR_MS, () => {
       if (host.machine === next && host.isDown) void this.start(host);
