@@ -112,9 +112,11 @@ export class Raft implements Transitions {
    * no later instant. False unless an entry of its term is committed. `revision` is at least `latestInstant`, or what was held before.
    */
   holdCommit(revision: number): boolean {
-    if (this.#role.name !== 'leader' || !this.#core.committedInTerm) return false;
-    this.#core.changed = true;
+    const core = this.#core;
+    if (this.#role.name !== 'leader' || !core.committedInTerm) return false;
+    const { commit } = core;
     this.#role.holdCommit(revision);
+    if (core.commit > commit) core.changed = true;
     return true;
   }
 

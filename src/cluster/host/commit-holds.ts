@@ -29,7 +29,8 @@ export class CommitHolds {
       if (above < Infinity) this.#held.set(group, { above, waiters: new Waiters() });
     } else if (above < Infinity) held.above = above;
     else this.#held.delete(group);
-    if (group.raft.holdCommit(above)) this.#turns.schedule(group);
+    group.raft.holdCommit(above);
+    if (group.raft.hasReady) this.#turns.schedule(group);
     held?.waiters.settleUpTo(above, null);
   }
 
