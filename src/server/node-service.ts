@@ -1,4 +1,5 @@
 import { copyBytes } from '../base/bytes.js';
+import type { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
 import type { GroupHost } from '../cluster/group-host.js';
 import type { Instants } from '../cluster/instants/instants.js';
@@ -18,6 +19,7 @@ import type {
   Condition,
   DeleteDone,
   FoundVersion,
+  LocalService,
   MultiGetResult,
   NodeStatus,
   PutOptions,
@@ -25,7 +27,6 @@ import type {
   ReadOptions,
   Scan,
   ScanOptions,
-  Service,
   StoredVersion,
   WriteDone,
 } from './service.js';
@@ -46,7 +47,7 @@ export interface NodeServiceOptions {
 }
 
 /** The service over this node's own groups. */
-export class NodeService implements Service {
+export class NodeService implements LocalService {
   readonly nodeId: string;
   readonly found = new FoundView();
   readonly #host: GroupHost;
@@ -123,6 +124,17 @@ export class NodeService implements Service {
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
     this.#writer.put(key, start, length, value, options, done);
+  }
+
+  tryPut(
+    key: Uint8Array,
+    start: number,
+    length: number,
+    value: Uint8Array,
+    options: PutOptions,
+    done: WriteDone,
+  ): CairnError | null {
+    return this.#writer.tryPut(key, start, length, value, options, done);
   }
 
   delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {

@@ -39,6 +39,22 @@ export interface Service {
   status(): NodeStatus;
 }
 
+/** Of a node's own groups. */
+export interface LocalService extends Service {
+  /**
+   * As `put` without a condition, but a write that is not taken is refused at once, while the caller still has its bytes: then nothing was
+   * executed and `done` is not called. Null: it was taken.
+   */
+  tryPut(
+    key: Uint8Array,
+    start: number,
+    length: number,
+    value: Uint8Array,
+    options: PutOptions,
+    done: WriteDone,
+  ): CairnError | null;
+}
+
 export interface FoundVersion {
   readonly bytes: Uint8Array;
   /** The payload is `bytes[start .. start + length)`: JSON text, or raw bytes when `contentType` is not ''. */

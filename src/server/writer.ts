@@ -53,17 +53,33 @@ export class Writer {
   }
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
+    if (options.condition === null) {
+      const refusal = this.tryPut(key, start, length, value, options, done);
+      if (refusal !== null) queueMicrotask(() => done(refusal, 0));
+      return;
+    }
     const hash = xxHash32(key, start, length);
     const group = this.#groupOf(key, start, length, hash);
     const refusal = this.#host.admissionTo(group) ?? this.#checkSizes(length, value.length);
-    if (refusal !== null) {
-      queueMicrotask(() => done(refusal, 0));
-      return;
-    }
-    if (options.condition === null) {
-      const revision = this.#host.nextRevision(group);
-      this.#appendPut(group, revision, key, start, length, hash, value, options, done);
-    } else this.#conditionalPut(group, copyBytes(key, start, length), hash, value, options, options.condition, done);
+    if (refusal !== null) queueMicrotask(() => done(refusal, 0));
+    else this.#conditionalPut(group, copyBytes(key, start, length), hash, value, options, options.condition, done);
+  }
+
+  /** As `LocalService.tryPut`. */
+  tryPut(
+    key: Uint8Array,
+    start: number,
+    length: number,
+    value: Uint8Array,
+    options: PutOptions,
+    done: WriteDone,
+  ): CairnError | null {
+    const hash = xxHash32(key, start, length);
+    const group = this.#groupOf(key, start, length, hash);
+    const refusal = this.#host.admissionTo(group) ?? this.#checkSizes(length, value.length);
+    if (refusal !== null) return refusal;
+    const revision = this.#host.nextRevision(group);
+    return this.#appendPut(group, revision, key, start, length, hash, value, options, done);
   }
 
   delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {
@@ -137,6 +153,7 @@ export class Writer {
     );
   }
 
+  /** Null, or why it was not appended: then `done` is not called. */
   #appendPut(
     group: Group,
     revision: Revision,
@@ -147,16 +164,13 @@ export class Writer {
     value: Uint8Array,
     options: PutOptions,
     done: WriteDone,
-  ): void {
+  ): CairnError | null {
     const headerBytes = recordHeaderBytes(options.ttlSeconds > 0, options.contentType.length);
     const recordBytes = headerBytes + value.length;
     const at = this.#host.append(group, revision, operationBytes(keyLength, recordBytes), hash, done);
-    if (at < 0) {
-      const refusal = this.#host.refusal();
-      queueMicrotask(() => done(refusal, 0));
-      return;
-    }
+    if (at < 0) return this.#host.refusal();
     writePut(this.#host.payloads, at, key, keyStart, keyLength, value, options, revision, recordBytes);
+    return null;
   }
 
   #appendDelete(group: Group, revision: Revision, key: Uint8Array, hash: number, done: WriteDone): void {
@@ -182,8 +196,12 @@ export class Writer {
     let ownValue = value;
     const evaluate = (): void => {
       const failure = this.#failure(condition);
-      if (failure !== null) this.#answerFromState(group, (late) => done(late ?? failure, 0));
-      else this.#appendPut(group, this.#stateInstant, key, 0, key.length, hash, ownValue, options, done);
+      if (failure !== null) {
+        this.#answerFromState(group, (late) => done(late ?? failure, 0));
+        return;
+      }
+      const refusal = this.#appendPut(group, this.#stateInstant, key, 0, key.length, hash, ownValue, options, done);
+      if (refusal !== null) queueMicrotask(() => done(refusal, 0));
     };
     if (this.#readState(group, key, hash)) evaluate();
     else {

@@ -6,6 +6,7 @@ import type {
   Condition,
   DeleteDone,
   FoundVersion,
+  LocalService,
   MultiGetResult,
   NodeStatus,
   PutOptions,
@@ -20,13 +21,13 @@ import type {
 import { Outbox } from './outbox.js';
 import type { PartitionLeader, PartitionMap, Peers } from './partition-map.js';
 import { BatchResults, RoutedBatchPart } from './routed-batch.js';
-import { unknownOutcome, type RoutedCall } from './routed-call.js';
+import { isRefusal, unknownOutcome, type RoutedCall } from './routed-call.js';
 import { RoutedGet } from './routed-get.js';
 import { RoutedDelete, RoutedPut } from './routed-write.js';
 
 export interface RoutedServiceOptions {
   /** Over this node's own replicas. */
-  readonly local: Service;
+  readonly local: LocalService;
   readonly map: PartitionMap;
   readonly peers: Peers;
   readonly clock: Clock;
@@ -54,7 +55,7 @@ const LAST_RETRY_MS = 100;
 export class RoutedService implements Service {
   readonly nodeId: string;
   found: FoundVersion;
-  readonly #local: Service;
+  readonly #local: LocalService;
   readonly #map: PartitionMap;
   readonly #clock: Clock;
   readonly #requestTimeoutMs: number;
@@ -119,7 +120,20 @@ export class RoutedService implements Service {
 
   put(key: Uint8Array, start: number, length: number, value: Uint8Array, options: PutOptions, done: WriteDone): void {
     const partition = this.#local.partitionOf(key, start, length);
-    this.#start(new RoutedPut(partition, this.#deadlineMs(), key, start, length, value, options, done));
+    let refusal: CairnError | null = null;
+    // The hot path: taken in this very step it needs no copy (2 us, a twentieth of a put).
+    if (options.condition === null && this.#map.leaderOf(partition)?.isLocal === true) {
+      refusal = this.#local.tryPut(key, start, length, value, options, done);
+      if (refusal === null) return;
+      if (!isRefusal(refusal)) {
+        const error = refusal;
+        queueMicrotask(() => done(error, 0));
+        return;
+      }
+    }
+    const call = new RoutedPut(partition, this.#deadlineMs(), key, start, length, value, options, done);
+    if (refusal === null) this.#start(call);
+    else this.#refused(call, refusal, this.nodeId);
   }
 
   delete(key: Uint8Array, condition: Condition | null, done: DeleteDone): void {

@@ -11,6 +11,7 @@ import {
   type BatchResult,
   type Condition,
   type DeleteDone,
+  type LocalService,
   type PutOptions,
   type ReadOptions,
   type StoredVersion,
@@ -244,7 +245,7 @@ export function putOperation(key: string, value: string): BatchOperation {
 }
 
 /** Takes writes when its node leads the partition in that step, and answers `delayMs` later. */
-export class ScriptedService extends MemoryService {
+export class ScriptedService extends MemoryService implements LocalService {
   override readonly nodeId: string;
   delayMs: (partition: number) => number = () => 1;
   /** How long a conditional write or one with a delete waits until it is evaluated, as for a block from disk. */
@@ -298,6 +299,28 @@ export class ScriptedService extends MemoryService {
     );
   }
 
+  tryPut(
+    key: Uint8Array,
+    start: number,
+    length: number,
+    value: Uint8Array,
+    options: PutOptions,
+    done: WriteDone,
+  ): CairnError | null {
+    const name = Buffer.from(key.subarray(start, start + length)).toString();
+    const partition = partitionOfKey(name);
+    const refusal = this.#refusalOf(partition);
+    if (refusal !== null) return refusal;
+    const revision = this.#append(name, Buffer.from(value).toString(), options);
+    this.#world.scheduler.schedule(this.delayMs(partition), () => done(null, revision));
+    return null;
+  }
+
+  #refusalOf(partition: number): CairnError | null {
+    const isLeader = this.#world.leaders[partition] === this.nodeId;
+    return this.refusals.shift() ?? this.refusal ?? (isLeader ? null : new CairnError('not_leader', 'not any more'));
+  }
+
   override delete(key: Uint8Array, _condition: Condition | null, done: DeleteDone): void {
     const name = Buffer.from(key).toString();
     this.#evaluate(
@@ -329,9 +352,7 @@ export class ScriptedService extends MemoryService {
   #evaluate(key: string, fetchMs: number, done: WriteDone, append: () => number): void {
     const partition = partitionOfKey(key);
     const step = (): void => {
-      const isLeader = this.#world.leaders[partition] === this.nodeId;
-      const refusal =
-        this.refusals.shift() ?? this.refusal ?? (isLeader ? null : new CairnError('not_leader', 'not any more'));
+      const refusal = this.#refusalOf(partition);
       if (refusal !== null) {
         queueMicrotask(() => done(refusal, 0));
         return;
