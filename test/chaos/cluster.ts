@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { get, request, type IncomingMessage } from 'node:http';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NodeProcess } from './node-process.js';
@@ -30,6 +29,7 @@ const FLAGS = {
   workers: '1',
 };
 const STATUS_LIMIT_MS = 2000;
+const COMPACT_LIMIT_MS = 60_000;
 const PLANT = fileURLToPath(new URL('./plant.js', import.meta.url));
 
 interface ClusterStatus {
@@ -132,26 +132,35 @@ export class Cluster {
 
   /** Brings everything in memory into tables. */
   async compact(name: string): Promise<void> {
-    const { host, managementPort: port } = this.places.get(name)!;
-    const sent = request({ host, port, path: '/api/v1/compact', method: 'POST', agent: false });
-    sent.end();
-    const [response] = (await once(sent, 'response')) as [IncomingMessage];
-    response.resume();
-    await once(response, 'end');
-    if (response.statusCode !== 200) throw new Error(`${name} does not compact: status ${response.statusCode}`);
+    const answer = await this.#manage(name, 'POST', '/api/v1/compact');
+    if (answer === null) throw new Error(`${name} does not compact`);
   }
 
-  #status(name: string): Promise<ClusterStatus | null> {
+  /** The sum of a metric over its labels. */
+  async metric(name: string, metric: string): Promise<number> {
+    const text = (await this.#manage(name, 'GET', '/metrics', STATUS_LIMIT_MS)) ?? '';
+    const lines = text.split('\n').filter((line) => line.startsWith(`${metric} `) || line.startsWith(`${metric}{`));
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  }
+
+  async #status(name: string): Promise<ClusterStatus | null> {
+    const text = await this.#manage(name, 'GET', '/api/v1/cluster', STATUS_LIMIT_MS);
+    return text === null ? null : (JSON.parse(text) as ClusterStatus);
+  }
+
+  /** The body of an answer of the management port; null without a good one. */
+  #manage(name: string, method: string, path: string, timeoutMs = COMPACT_LIMIT_MS): Promise<string | null> {
     const { host, managementPort: port } = this.places.get(name)!;
     return new Promise((resolve) => {
-      const sent = get({ host, port, path: '/api/v1/cluster', timeout: STATUS_LIMIT_MS, agent: false }, (response) => {
+      const sent = request({ host, port, path, method, timeout: timeoutMs, agent: false }, (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.on('error', () => resolve(null));
-        response.on('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString()) as ClusterStatus));
+        response.on('end', () => resolve(response.statusCode === 200 ? Buffer.concat(chunks).toString() : null));
       });
       sent.on('error', () => resolve(null));
       sent.on('timeout', () => sent.destroy(new Error('no answer')));
+      sent.end();
     });
   }
 

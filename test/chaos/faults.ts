@@ -40,6 +40,10 @@ const LOSS_SHARE = 0.1;
 const DAMAGED_START_MS = 20_000;
 /** How long keys are read through it. */
 const DAMAGED_READ_MS = 3000;
+/** More than the logs of the others keep, with segments and memtables as small as here. */
+const MISSED_BYTES = 60 << 20;
+/** Of each key, 100 ms apart. */
+const READ_ATTEMPTS = 100;
 
 export const FAULTS = {
   kill: {
@@ -63,6 +67,10 @@ export const FAULTS = {
   'kill-all': {
     what: 'kill -9 of all nodes at once',
     begin: (world) => killed(world, world.cluster.names),
+  },
+  'left-behind': {
+    what: 'a node is killed and started when 60 MB were written: it catches up by snapshots',
+    begin: (world, prng) => leftBehind(world, prng.pick(world.cluster.names)),
   },
   stop: {
     what: 'SIGSTOP of a node, then SIGCONT',
@@ -175,6 +183,22 @@ async function killed({ cluster }: World, names: readonly string[]): Promise<Tro
   };
 }
 
+async function leftBehind(world: World, name: string): Promise<Trouble> {
+  const { cluster, load } = world;
+  const trouble = await killed(world, [name]);
+  await load.writeBulk(MISSED_BYTES);
+  return {
+    ...trouble,
+    sinceMs: performance.now(),
+    end: async () => {
+      await cluster.start(name);
+      const { told } = await load.readAgain(name, READ_ATTEMPTS);
+      const snapshots = await cluster.metric(name, 'cairn_snapshots_received_total');
+      return `; ${told} keys right, ${snapshots} snapshots`;
+    },
+  };
+}
+
 function stopped(cluster: Cluster, name: string): Promise<Trouble> {
   cluster.stop(name);
   return Promise.resolve({
@@ -198,13 +222,12 @@ async function flipped(
   flip: (dataDirectory: string) => FlippedByte | null,
 ): Promise<Trouble> {
   const name = prng.pick(cluster.names);
-  const sinceMs = performance.now();
   await cluster.kill(name);
   const byte = flip(cluster.dataDirectory(name));
   const refusal = await startDamaged(cluster, name, byte);
   return {
     what: `${name}, ${byte?.what ?? 'no such file'}`,
-    sinceMs,
+    sinceMs: performance.now(),
     serving: cluster.others(name),
     end: async () => {
       if (refusal !== null) {

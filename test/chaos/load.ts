@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Prng } from '../../src/base/prng.js';
-import type { Operation } from '../sim/checkers/operation.js';
 import type { ClusterClient } from '../sim/cluster/cluster-client.js';
 import { HistoryViolation } from '../sim/cluster/check-history.js';
 import { BinaryChaosClient } from './binary-client.js';
+import { Bulk } from './bulk.js';
 import { ChaosClient, Tally } from './chaos-client.js';
 import type { Cluster } from './cluster.js';
 import { Generation, readAgain, type ReadCounts, type RestOfGeneration } from './generation.js';
@@ -15,11 +15,6 @@ import { ChaosViolation } from './violation.js';
 const GENERATION_MS = 6000;
 const MOST_OPERATIONS = 4000;
 const LOOK_EVERY_MS = 100;
-/** More than a memtable of the nodes holds. */
-const FILLING_VALUES = 400;
-const FILLING_BATCH = 50;
-const FILLING_VALUE_BYTES = 4000;
-
 /** Clients of all nodes that read and write the same keys, and the checks of what they were told. */
 export class Load {
   readonly tally = new Tally();
@@ -34,6 +29,7 @@ export class Load {
   readonly #binary: ReadonlyMap<string, BinaryChaosClient>;
   readonly #anyNode: BinaryChaosClient;
   readonly #rests: RestOfGeneration[] = [];
+  readonly #bulk: Bulk;
   readonly #finishing = new Set<Promise<void>>();
   #isStopped = false;
   #number = 0;
@@ -42,6 +38,7 @@ export class Load {
     this.#cluster = cluster;
     this.#prng = prng;
     this.#count = clients;
+    this.#bulk = new Bulk(prng.fork());
     const places = [...cluster.places.values()];
     const endpoints = places.map(({ host, clientPort }) => `${host}:${clientPort}`);
     this.#http = new Map(places.map((place) => [place.name, new HttpChaosClient(place)]));
@@ -77,27 +74,9 @@ export class Load {
     this.#isStopped = true;
   }
 
-  /** Writes values that are not touched again, so that every node has tables from the beginning. */
-  async fillTables(): Promise<void> {
-    const prefix = 'filling/';
-    const values = Array.from({ length: FILLING_VALUES }, (_, i) => ({
-      key: `${i}`,
-      value: `${i}:${noise(this.#prng)}`,
-    }));
-    const operations: Operation[] = [];
-    for (let from = 0; from < values.length; from += FILLING_BATCH) {
-      const batch = values.slice(from, from + FILLING_BATCH);
-      const outcomes = await this.#anyNode.batch(batch.map(({ key, value }) => ({ key: prefix + key, value })));
-      for (const [i, { key, value }] of batch.entries()) {
-        const outcome = outcomes[i]!;
-        if (outcome.kind !== 'written')
-          throw new ChaosViolation(`all is well, and a write is answered ${outcome.kind}`);
-        const call = { kind: 'put', value, condition: null } as const;
-        operations.push({ id: from + i, client: 0, key, call, outcome, invoked: 0, returned: 1 });
-      }
-    }
-    this.#rests.push({ prefix, operations });
-    await Promise.all(this.#cluster.names.map((name) => this.#cluster.compact(name)));
+  /** Writes much, so that every node has tables, and one that is away can't catch up by the others' logs. */
+  async writeBulk(bytes: number): Promise<void> {
+    await this.#bulk.write(this.#anyNode, bytes);
   }
 
   /** Reads what earlier generations left through one node, in any order; throws when something was lost. */
@@ -105,8 +84,8 @@ export class Load {
     const client = this.#http.get(node)!;
     const counts: ReadCounts = { told: 0, untold: 0 };
     const endMs = performance.now() + limitMs;
-    // The filling first: it is what lies in tables for certain.
-    for (const rest of [...this.#rests]) {
+    // The bulk first: it is what lies in tables for certain.
+    for (const rest of [this.#bulk.rest, ...this.#rests]) {
       const { told, untold } = await readAgain(rest, client, attempts, () => performance.now() > endMs);
       counts.told += told;
       counts.untold += untold;
@@ -153,13 +132,6 @@ export class Load {
     writeFileSync(file, `${lines.join('\n')}\n`);
     return file;
   }
-}
-
-/** Text that can't be compressed away. */
-function noise(prng: Prng): string {
-  const bytes = Buffer.alloc(FILLING_VALUE_BYTES);
-  prng.fill(bytes);
-  return bytes.toString('base64');
 }
 
 function infinityAsText(_name: string, value: unknown): unknown {
