@@ -1,4 +1,4 @@
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -13,8 +13,9 @@ const disk = new NodeSyncDisk();
 const jobs = createEngineJobs(disk);
 
 const { niceness } = Piscina.workerData as PoolWorkerData;
-// On Linux a niceness is the calling thread's own, elsewhere it would be the whole process's.
-if (process.platform === 'linux' && niceness > 0) setPriority(niceness);
+// On Linux a niceness is the calling thread's own, elsewhere it would be the whole process's. A process that was started with a
+// higher one keeps that: only root may lower it, and for all others the error would end the node.
+if (process.platform === 'linux' && niceness > getPriority()) setPriority(niceness);
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as (options?: { readonly type: 'minor' }) => void;
