@@ -86,11 +86,13 @@ async function manyGets(count: number, get: (i: number) => Promise<unknown>): Pr
   await Promise.all(Array.from({ length: OUTSTANDING }, reader));
 }
 
+/** For all rounds, as a node has one for its life: to start threads and to compile their code takes as long as to fill 200,000 entries. */
+const executor = new PiscinaExecutor<EngineJobs>({
+  workerUrl: new URL('../../workers/lsm-worker.js', import.meta.url),
+  backgroundThreads: 1,
+});
+
 async function measureEngine(directory: string): Promise<Figures> {
-  const executor = new PiscinaExecutor<EngineJobs>({
-    workerUrl: new URL('../../workers/lsm-worker.js', import.meta.url),
-    backgroundThreads: 1,
-  });
   const engine = await Engine.open({
     directory,
     disk: new NodeDisk(),
@@ -155,7 +157,6 @@ async function measureEngine(directory: string): Promise<Figures> {
   if (!flags.json)
     console.log('engine:', stats.levels.map(({ files, bytes }) => `${files}/${Math.round(bytes / 1e6)}MB`).join(' '));
   await engine.close();
-  await executor.close();
   return { fill, get, scan };
 }
 
@@ -207,6 +208,7 @@ for (let round = 0; round < Number(flags.rounds); round++) {
     await rm(directory, { recursive: true, force: true });
   }
 }
+await executor.close();
 const result = (['fill', 'get', 'scan'] as const).map((name) => {
   const engine = Math.round(median(engineRounds.map((figures) => figures[name])));
   const level = flags.peer ? Math.round(median(levelRounds.map((figures) => figures[name]))) : null;

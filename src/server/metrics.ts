@@ -127,6 +127,11 @@ export class Metrics {
       'Bytes written by compactions',
       () => engine.stats().compactionWrittenBytes,
     );
+    read(
+      'cairn_table_meta_bytes',
+      'Indexes and filters of open tables, in memory, about',
+      () => engine.stats().tableMetaBytes,
+    );
     read('cairn_block_cache_bytes', 'Bytes in the block cache', () => engine.stats().blockCacheBytes);
     count('cairn_block_cache_hits_total', 'Block reads answered by the cache', () => engine.stats().blockCacheHits);
     count('cairn_block_cache_misses_total', 'Block reads that went to the disk', () => engine.stats().blockCacheMisses);
