@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { plantMutations } from '../../../src/base/mutations.js';
 import { Prng } from '../../../src/base/prng.js';
+import { REVISIONS_PER_MS } from '../../../src/replica/revision-clock.js';
 import { PLAIN_PUT } from '../../../src/server/service.js';
 import { Scheduler } from '../ports/scheduler.js';
 import type { ScanOutcome } from './cluster-client.js';
@@ -12,6 +13,7 @@ import { drawSwarm } from './swarm.js';
 const SEEDS = 3;
 const RANGE = { startKey: '', endKey: null, at: null, pageLimit: 100 } as const;
 const LIMIT_MS = 60_000;
+const SETTLING_MS = 2_000;
 
 afterEach(() => plantMutations([]));
 
@@ -31,6 +33,9 @@ class World {
   async start(): Promise<void> {
     await this.scheduler.run(this.cluster.startAll(), LIMIT_MS);
     assert.ok(await this.scheduler.runUntil(() => this.cluster.isWhole, LIMIT_MS));
+    // Leadership is where it belongs then, and stays.
+    await this.scheduler.runFor(SETTLING_MS);
+    assert.ok(this.cluster.isWhole);
   }
 }
 
@@ -121,5 +126,33 @@ test('Raft rule 22: what has expired after the instant that a scan holds is ther
   await scheduler.runFor(100);
   assert.equal(answer, 'deleted: false');
   assert.equal(await scheduler.run(service.get(key, { at: 0 }), LIMIT_MS), null);
+  cluster.stopAll();
+});
+
+test('a revision of a leader whose clock is ahead is no future for other nodes, and what was made sure of once needs nobody', async () => {
+  const world = new World(7, 1);
+  await world.start();
+  const { cluster, scheduler } = world;
+  const leader = cluster.leaderOf(0)!;
+  leader.machine.clock.jumpWall(400);
+  await scheduler.runFor(300);
+  const written = await scheduler.run(cluster.client(leader.name).put('key', 'new', null), LIMIT_MS);
+  const at = written.kind === 'written' ? written.revision : 0;
+  const [other, third] = cluster.hosts.filter(({ name }) => name !== leader.name);
+  const { service, node } = other!.running!;
+  assert.ok(at > node.host.now(), `${at} is ahead of ${node.host.now()}`);
+  const key = Buffer.from('key');
+  assert.equal((await scheduler.run(service.get(key, { at }), LIMIT_MS))?.revision, at);
+  assert.equal(await scheduler.run(service.get(key, { at: at - 1 }), LIMIT_MS), null);
+  const tomorrow = at + 86_400_000 * REVISIONS_PER_MS;
+  await assert.rejects(scheduler.run(service.get(key, { at: tomorrow }), LIMIT_MS), { code: 'invalid_request' });
+  const scan = { startKey: key, endKey: null, reverse: false, keysOnly: false, at };
+  for (const host of [leader, third!]) {
+    cluster.network.cut(host.name, other!.name);
+    cluster.network.cut(other!.name, host.name);
+  }
+  const pages = await scheduler.run(service.openScan(scan), LIMIT_MS);
+  assert.equal((await scheduler.run(pages.next(10, 1000), LIMIT_MS)).length, 1);
+  pages.close();
   cluster.stopAll();
 });
