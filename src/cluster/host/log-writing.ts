@@ -92,7 +92,8 @@ export class LogWriting {
     this.#turns.sealNeeded = false;
     if (bound > 0) this.#bounds.append(bound);
     this.#sealedSequence = this.#log.seal();
-    if (bound > 0) this.#bounds.appended(this.#sealedSequence, bound);
+    // On a full disk it may have to wait for another record; what was written does not.
+    if (bound > 0) this.#bounds.appended(this.#log.boundSequence, bound);
     for (let i = this.#writing.length - this.#unsealed; i < this.#writing.length; i++) {
       this.#writing.at(i)!.logSequence = this.#sealedSequence;
     }

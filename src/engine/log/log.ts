@@ -267,7 +267,7 @@ export class Log {
     return true;
   }
 
-  /** Every record from now on carries the bound. It holds once the sequence that the next `seal` returns is durable. */
+  /** Every record from now on carries the bound. It holds once `boundSequence`, after the next `seal`, is durable. */
   appendClockBound(revision: number): void {
     assert(revision >= this.#clockBound, `clock bound ${revision} below the one given, ${this.#clockBound}`);
     if (revision === this.#clockBound) return;
@@ -276,19 +276,22 @@ export class Log {
   }
 
   /**
-   * Closes the open record and wakes the writer. Returns the newest sequence: when it is durable, everything appended so
-   * far is.
+   * Closes the open record and wakes the writer. Returns the newest sequence: when it is durable, all entries and hard states
+   * appended so far are.
    */
   seal(): number {
-    // A bound that finds no room now is written with the next record, and only counts from then on.
     if (this.#boundChanged && this.#recordAt < 0 && !this.#savesSpace) this.#open(0, true);
-    const isBoundLeft = this.#boundChanged && this.#recordAt < 0;
     this.#closeRecord();
     if (this.#ring.published !== this.#woken && this.#failure === null) {
       this.#woken = this.#ring.published;
       this.#writer.wake();
     }
-    return isBoundLeft ? this.#ring.published + 1 : this.#ring.published;
+    return this.#ring.published;
+  }
+
+  /** After `seal`: the newest clock bound is in this record. One that found no room comes with the next record. */
+  get boundSequence(): number {
+    return this.#boundChanged ? this.#ring.published + 1 : this.#ring.published;
   }
 
   /** Looks for progress at once instead of when the event loop hears of it. */
@@ -384,12 +387,11 @@ export class Log {
   }
 
   /**
-   * Seals and resolves when what has a record is durable. Not `whenDurable(seal())`: a clock bound that finds no room waits for a
-   * record that may never come, and space may only come when this has resolved.
+   * Seals and resolves when what has a record is durable. A clock bound that finds no room is not waited for: space may only come
+   * when this has resolved.
    */
   #sealedDurable(): Promise<void> {
-    this.seal();
-    return this.whenDurable(this.#ring.published);
+    return this.whenDurable(this.seal());
   }
 
   #reserve(bytes: number, urgent: boolean): number {

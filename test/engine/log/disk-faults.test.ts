@@ -181,7 +181,8 @@ async function logWithoutRoom(seed: number): Promise<{ world: World; life: Life;
   const next = await fillUntilRefused(world, life, 1);
   for (let bound = 1; ; bound++) {
     life.log.appendClockBound(1e6 + bound);
-    const sequence = life.log.seal();
+    life.log.seal();
+    const sequence = life.log.boundSequence;
     await world.settle();
     life.log.release(life.log.durableSequence);
     if (life.log.durableSequence < sequence) break;

@@ -125,7 +125,8 @@ class Model {
     const sequence = life.log.seal();
     for (; this.#sealed < this.entries.length; this.#sealed++) this.entries[this.#sealed]!.sequence = sequence;
     for (const item of this.#commitSequences) if (item.sequence === Infinity) item.sequence = sequence;
-    for (const item of this.#boundSequences) if (item.sequence === Infinity) item.sequence = sequence;
+    const { boundSequence } = life.log;
+    for (const item of this.#boundSequences) if (item.sequence === Infinity) item.sequence = boundSequence;
   }
 
   durable(sequence: number): void {

@@ -82,6 +82,25 @@ test('Raft rule 20: a clock bound is there after a crash once its sequence was d
   assert.equal(world.start().log.clockBound, 123_456, 'also when nothing was written in between');
 });
 
+test('a clock bound that finds no room waits for another record, and holds nothing else up', async () => {
+  const world = new World(6);
+  const life = world.start({ segmentBytes: 64 * 1024 });
+  for (let index = 1; append(life.log, 1, index, 900); index++);
+  while (life.log.appendHardState(1, 1, 2, 1, 1));
+  const entries = life.log.seal();
+  life.log.appendClockBound(123_456);
+  assert.equal(life.log.seal(), entries);
+  assert.equal(life.log.boundSequence, entries + 1);
+  await world.scheduler.run(life.log.whenDurable(entries));
+  // The promised record is written as soon as there is room.
+  life.log.release(entries);
+  await world.scheduler.run(life.log.whenDurable(entries + 1));
+  world.crash();
+  const second = world.start({ segmentBytes: 64 * 1024 });
+  assert.equal(second.log.clockBound, 123_456);
+  second.clock.stop();
+});
+
 test('Raft rule 16: a segment stays while any replica has an unflushed entry in it', async () => {
   const world = new World(7);
   const life = world.start();
