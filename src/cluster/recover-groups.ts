@@ -79,8 +79,8 @@ export class GroupRecovery implements LogRecoverySink {
   }
 
   /** Raft rule 15: what a group lost is not as good as never written. */
-  damaged(items: number): void {
-    for (const group of this.#byReplica.values()) group.damaged(items);
+  damaged(items: number, mayConcern: (group: number) => boolean): void {
+    for (const group of this.#byReplica.values()) if (mayConcern(group.groupId)) group.damaged(items);
   }
 
   result(): RecoveredGroup[] {

@@ -37,7 +37,7 @@ class Log {
 
   /** So many items can't be read. */
   damage(items: number): this {
-    this.#recovery.damaged(items);
+    this.#recovery.damaged(items, () => true);
     return this;
   }
 

@@ -51,10 +51,10 @@ export const ITEM_HARD_STATE = 2;
 /** In the kind's place of a hard state that says another term or vote than the one before. */
 export const CHANGED_VOTE = 1;
 /**
- * Begins every record of a log that other nodes can repair: how many changes of a term or vote, of all groups, stand in the log before this
- * record; in the index's place. So after a damaged record it is known whether a vote was lost with it.
+ * Begins every record of a log that other nodes can repair, and tells of what stands before it, in case that can't be read: see
+ * `writePrevious`.
  */
-export const ITEM_VOTE_COUNT = 3;
+export const ITEM_PREVIOUS = 3;
 
 export function alignUp(bytes: number): number {
   const over = bytes % RECORD_ALIGNMENT_BYTES;
@@ -123,7 +123,7 @@ export function recordClockBound(bytes: Uint8Array, at: number): number {
 /** Whether a valid record holds neither entries nor hard states. */
 export function isEmptyRecord(bytes: Uint8Array, at: number): boolean {
   const count = recordItemCount(bytes, at);
-  return count === 0 || (count === 1 && itemType(bytes, at + RECORD_HEADER_BYTES) === ITEM_VOTE_COUNT);
+  return count === 0 || (count === 1 && itemType(bytes, at + RECORD_HEADER_BYTES) === ITEM_PREVIOUS);
 }
 
 /**
@@ -206,6 +206,47 @@ export function writeItemHeader(
   writeUint53(bytes, at + AT_TERM, term);
   writeUint53(bytes, at + AT_INDEX, index);
   writeUint53(bytes, at + AT_REVISION, revision);
+}
+
+/** So many numbers of records there are before they wrap around. */
+export const RECORD_NUMBERS = 2 ** 32;
+/** A record's groups are told by so many bits: the remainder of their ids. */
+const GROUP_BITS = 96;
+
+/** What a record says of those before it. */
+export interface Previous {
+  /** Of this record: the one before has the number before. Wraps around at 2^32. */
+  readonly recordNumber: number;
+  /** How many changes of a term or vote, of all groups, stand in the log before it. */
+  readonly voteCount: number;
+  /** For `mayHold`: the groups of the entries of the record before it. */
+  readonly groups: Uint32Array;
+}
+
+/** An empty set of groups. */
+export function newGroupSet(): Uint32Array {
+  return new Uint32Array(GROUP_BITS / 32);
+}
+
+export function addGroup(groups: Uint32Array, group: number): void {
+  const bit = group % GROUP_BITS;
+  groups[bit >>> 5]! |= 1 << (bit & 31);
+}
+
+/** False: the group is not in the set. */
+export function mayHold(groups: Uint32Array, group: number): boolean {
+  const bit = group % GROUP_BITS;
+  return (groups[bit >>> 5]! & (1 << (bit & 31))) !== 0;
+}
+
+export function writePrevious(bytes: Uint8Array, at: number, { recordNumber, voteCount, groups }: Previous): void {
+  const [first, second, third] = groups as unknown as [number, number, number];
+  writeItemHeader(bytes, at, ITEM_PREVIOUS, 0, recordNumber, first, second, voteCount, third, 0);
+}
+
+export function readPrevious(bytes: Uint8Array, at: number): Previous {
+  const groups = Uint32Array.of(itemReplicaId(bytes, at), itemTerm(bytes, at), itemRevision(bytes, at));
+  return { recordNumber: itemGroup(bytes, at), voteCount: itemIndex(bytes, at), groups };
 }
 
 export function itemPayloadBytes(bytes: Uint8Array, at: number): number {

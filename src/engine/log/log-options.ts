@@ -61,7 +61,7 @@ export interface LogSizes {
   readonly maxSpareCount: number;
   readonly sizeBoundBytes: number;
   /** What every record begins with, behind its header. */
-  readonly voteCountBytes: number;
+  readonly previousBytes: number;
 }
 
 const MIB = 1024 * 1024;
@@ -94,6 +94,6 @@ export function logSizes(options: LogOptions): LogSizes {
     spareCount: options.spareCount ?? 1,
     maxSpareCount: options.maxSpareCount ?? 3,
     sizeBoundBytes: options.sizeBoundBytes ?? Infinity,
-    voteCountBytes: options.isRepairable === true ? ITEM_HEADER_BYTES : 0,
+    previousBytes: options.isRepairable === true ? ITEM_HEADER_BYTES : 0,
   };
 }

@@ -4,17 +4,20 @@ import { mutated } from '../../base/mutations.js';
 import type { LogWriter } from '../../ports/log-writer.js';
 import { EntryReader, type EntryRequest, type LoggedEntry } from './entry-reader.js';
 import {
+  addGroup,
   alignUp,
   CHANGED_VOTE,
   FIRST_RECORD_OFFSET,
   ITEM_ENTRY,
   ITEM_HARD_STATE,
   ITEM_HEADER_BYTES,
-  ITEM_VOTE_COUNT,
+  newGroupSet,
   RECORD_HEADER_BYTES,
   RECORD_MAGIC,
+  RECORD_NUMBERS,
   SEGMENT_HEADER_BYTES,
   writeItemHeader,
+  writePrevious,
   writeRecordHeader,
   writeSegmentHeader,
 } from './format.js';
@@ -86,6 +89,9 @@ export class Log {
   #clockBound: number;
   /** Changes of a term or vote so far. */
   #voteCount: number;
+  #recordNumber: number;
+  /** Of the entries in the open record, or else in the one before; all groups where that is not known. */
+  readonly #groups = newGroupSet().fill(0xffff_ffff);
   /** Position of the open record in the ring, or -1. */
   #recordAt = -1;
   #recordEnd = 0;
@@ -140,6 +146,7 @@ export class Log {
     this.#hardStates = started.hardStates;
     this.#clockBound = started.clockBound;
     this.#voteCount = started.voteCount;
+    this.#recordNumber = started.recordNumber;
     this.#spares = new Spares({
       disk: options.disk,
       clock: options.clock,
@@ -183,7 +190,7 @@ export class Log {
   wouldTake(count: number, bytes: number, lastBytes: number): boolean {
     if (this.#failure !== null || this.#closing) return this.#refuse('failed') > 0;
     if (this.#isStalled) return this.#refuse('disk_full') > 0;
-    const empty = RECORD_HEADER_BYTES + this.#sizes.voteCountBytes;
+    const empty = RECORD_HEADER_BYTES + this.#sizes.previousBytes;
     const open = this.#recordAt < 0 ? empty : this.#recordEnd - this.#recordAt;
     const needed = open + bytes + count * ITEM_HEADER_BYTES;
     if (!this.#hasSegmentRoom(needed, false) && this.#spares.readyCount === 0) return this.#refuse(this.#noSpare()) > 0;
@@ -251,6 +258,7 @@ export class Log {
     if (at < 0) return -1;
     writeItemHeader(this.bytes, at, ITEM_ENTRY, kind, group, replicaId, term, index, revision, payloadLength);
     this.#segment.noteEntry(group, replicaId, index);
+    addGroup(this.#groups, group);
     this.#entries++;
     return at + ITEM_HEADER_BYTES;
   }
@@ -419,8 +427,8 @@ export class Log {
 
   /** Begins a record that has room for items of so many bytes; false and `#refusal` when there is none. */
   #open(itemBytes: number, urgent: boolean): boolean {
-    const { voteCountBytes } = this.#sizes;
-    const bytes = RECORD_HEADER_BYTES + voteCountBytes + itemBytes;
+    const { previousBytes } = this.#sizes;
+    const bytes = RECORD_HEADER_BYTES + previousBytes + itemBytes;
     if (!this.#hasSegmentRoom(bytes, urgent)) {
       if (this.#spares.readyCount === 0) return this.#refuse(this.#noSpare()) > 0;
       if (this.#ring.find(FIRST_RECORD_OFFSET + bytes, urgent) < 0) return this.#refuse('overloaded') > 0;
@@ -431,23 +439,18 @@ export class Log {
     this.#recordAt = at;
     this.#recordEnd = at + RECORD_HEADER_BYTES;
     this.#itemCount = 0;
-    if (voteCountBytes > 0) {
-      writeItemHeader(
-        this.bytes,
-        this.#ring.offset(this.#recordEnd),
-        ITEM_VOTE_COUNT,
-        0,
-        0,
-        0,
-        0,
-        this.#voteCount,
-        0,
-        0,
-      );
-      this.#recordEnd += voteCountBytes;
-      this.#itemCount++;
-    }
+    if (previousBytes > 0) this.#appendPrevious();
     return true;
+  }
+
+  /** What this record tells of those before it. */
+  #appendPrevious(): void {
+    this.#recordNumber = (this.#recordNumber + 1) % RECORD_NUMBERS;
+    const previous = { recordNumber: this.#recordNumber, voteCount: this.#voteCount, groups: this.#groups };
+    writePrevious(this.bytes, this.#ring.offset(this.#recordEnd), previous);
+    this.#groups.fill(0);
+    this.#recordEnd += this.#sizes.previousBytes;
+    this.#itemCount++;
   }
 
   #closeRecord(): void {

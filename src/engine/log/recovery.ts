@@ -15,7 +15,7 @@ import {
   ITEM_ENTRY,
   ITEM_HARD_STATE,
   ITEM_HEADER_BYTES,
-  ITEM_VOTE_COUNT,
+  ITEM_PREVIOUS,
   itemEntryKind,
   itemGroup,
   itemIndex,
@@ -24,10 +24,14 @@ import {
   itemRevision,
   itemTerm,
   itemType,
+  mayHold,
+  type Previous,
+  readPrevious,
   readSegmentHeader,
   RECORD_ALIGNMENT_BYTES,
   RECORD_HEADER_BYTES,
   RECORD_MAGIC,
+  RECORD_NUMBERS,
   recordBodyBytes,
   recordClockBound,
   recordDurableOffset,
@@ -60,10 +64,10 @@ export interface LogRecoverySink {
   /** A later one of the same group replaces an earlier one. */
   hardState(group: number, replicaId: number, term: number, vote: number, commit: number): void;
   /**
-   * Here at most so many items of any groups can't be read: entries and commit indexes, but no change of a term or vote. Only
-   * told when damage may be repaired.
+   * Before what comes next, at most so many items of the groups that are not left out can't be read: entries and commit indexes,
+   * but no change of a term or vote. Only told when damage may be repaired.
    */
-  damaged?(items: number): void;
+  damaged?(items: number, mayConcern: (group: number) => boolean): void;
 }
 
 export interface RecoveredLog {
@@ -87,8 +91,9 @@ export interface RecoveredLog {
   readonly unstatedStart: number;
   /** Bytes of records that were being written at the crash and are cut off. */
   readonly tornBytes: number;
-  /** Changes of a term or vote that the log has had. */
+  /** Changes of a term or vote that the log has had, and the number of its last record that tells one. */
   readonly voteCount: number;
+  readonly recordNumber: number;
 }
 
 /**
@@ -134,8 +139,10 @@ class Recovery {
   #buffer = new Uint8Array(0);
   /** Changes of a term or vote so far; -1 before the log says how many there were. */
   #voteCount = -1;
-  /** Records were skipped, and nothing says yet that no vote was among them. */
+  #recordNumber = 0;
+  /** Records were skipped, at most with so many items, and nothing says yet that no vote was among them. */
   #damage: CorruptionError | null = null;
+  #lostItems = 0;
   /** The item that could not be parsed, for the error. */
   #badItem = '';
 
@@ -167,6 +174,7 @@ class Recovery {
       unstatedStart: this.#unstatedStart,
       tornBytes: this.#tornBytes,
       voteCount: Math.max(0, this.#voteCount),
+      recordNumber: this.#recordNumber,
     };
   }
 
@@ -257,18 +265,25 @@ class Recovery {
       next += RECORD_ALIGNMENT_BYTES;
     next = Math.min(next, end);
     this.#damage ??= damage;
-    this.#sink.damaged?.(Math.floor((next - at) / ITEM_HEADER_BYTES));
+    this.#lostItems += Math.floor((next - at) / ITEM_HEADER_BYTES);
     return next;
   }
 
   /** What this record says must be what was read; else a change of a term or vote was lost, and the node might vote twice. */
-  #takeVoteCount(path: string, at: number, count: number): void {
-    if (this.#damage !== null && count !== this.#voteCount && !mutated('log-lost-vote-ignored')) {
-      const found = `${count} before the record at offset ${at} of ${path}; a vote is lost (${this.#damage.message})`;
-      throw new CorruptionError(this.#directory, `${this.#voteCount} changes of a term or vote`, found);
+  #takePrevious(path: string, at: number, { recordNumber, voteCount, groups }: Previous): void {
+    if (this.#damage !== null) {
+      if (voteCount !== this.#voteCount && !mutated('log-lost-vote-ignored')) {
+        const found = `${voteCount} before the record at offset ${at} of ${path}; a vote is lost (${this.#damage.message})`;
+        throw new CorruptionError(this.#directory, `${this.#voteCount} changes of a term or vote`, found);
+      }
+      // Of one lost record it is known whose entries it had.
+      const isOne = recordNumber === (this.#recordNumber + 2) % RECORD_NUMBERS;
+      this.#sink.damaged?.(this.#lostItems, (group) => !isOne || mayHold(groups, group));
+      this.#damage = null;
+      this.#lostItems = 0;
     }
-    this.#damage = null;
-    this.#voteCount = count;
+    this.#voteCount = voteCount;
+    this.#recordNumber = recordNumber;
   }
 
   /**
@@ -363,8 +378,8 @@ class Recovery {
         this.#hardStates.set(group, { group, replicaId, term, vote: index, commit: revision, segment: segment.number });
         this.#sink.hardState(group, replicaId, term, index, revision);
         break;
-      case ITEM_VOTE_COUNT:
-        this.#takeVoteCount(path, at, index);
+      case ITEM_PREVIOUS:
+        this.#takePrevious(path, at, readPrevious(bytes, at));
         break;
       default:
         this.#badItem = `type ${itemType(bytes, at)}`;

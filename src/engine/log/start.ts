@@ -80,6 +80,7 @@ export function startLog(options: StartOptions, sink: LogRecoverySink): StartedL
     entryCount: recovered.entryCount,
     tornBytes: recovered.tornBytes,
     voteCount: recovered.voteCount,
+    recordNumber: recovered.recordNumber,
     segments: [...recovered.segments, current],
     spares: files.spares,
     hasReserve: files.reserves.length > 0,

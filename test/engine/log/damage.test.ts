@@ -12,9 +12,11 @@ interface Found {
   /** Terms of group 9. */
   readonly terms: number[];
   readonly lost: number[];
+  /** Of the groups 1 to 3, those that the damage may concern. */
+  readonly concerned: number[][];
 }
 
-/** Entries 1 to 20, one a record, and in two of the records a vote too. */
+/** Entries 1 to 20, one a record, of group 1 and 2 in turn, and in two of the records a vote too. */
 async function smallLog(isRepairable: boolean): Promise<World> {
   const world = new World(1);
   const life = world.start({ maxSpareCount: 1, isRepairable });
@@ -23,7 +25,7 @@ async function smallLog(isRepairable: boolean): Promise<World> {
     if (index === 5 || index === 15) assert.ok(life.log.appendHardState(9, 9, index, 1, 0));
     // A commit index is no vote.
     if (index === 7) assert.ok(life.log.appendHardState(9, 9, 5, 1, 3));
-    assert.ok(append(life.log, 1, index, 40 + index));
+    assert.ok(append(life.log, 2 - (index % 2), index, 40 + index));
     life.log.release(await world.durably(life));
   }
   await world.settle();
@@ -34,11 +36,14 @@ async function smallLog(isRepairable: boolean): Promise<World> {
 }
 
 function recover(disk: SimDisk, isRepairable: boolean): Found | string {
-  const found: Found = { entries: [], terms: [], lost: [] };
+  const found: Found = { entries: [], terms: [], lost: [], concerned: [] };
   const sink = {
     entry: (_group: number, _replica: number, _term: number, index: number) => found.entries.push(index),
     hardState: (_group: number, _replica: number, term: number) => found.terms.push(term),
-    damaged: (items: number) => found.lost.push(items),
+    damaged: (items: number, mayConcern: (group: number) => boolean) => {
+      found.lost.push(items);
+      found.concerned.push([1, 2, 3].filter(mayConcern));
+    },
   };
   try {
     recoverSegments(disk.blocking, DIRECTORY, SEGMENTS, null, sink, isRepairable);
@@ -88,6 +93,15 @@ test('several damaged records are told one by one, each with the most that it ca
   const found = recover(world.disk, true) as Found;
   assert.deepEqual(found.lost, [12, 12]);
   assert.deepEqual(found.entries.slice(0, 5), [1, 3, 4, 5, 7]);
+});
+
+test('of one damaged record it is known which groups had entries in it, of more in a row it is not', async () => {
+  const world = await smallLog(true);
+  const path = `${DIRECTORY}/000001.log`;
+  for (const record of [2, 7]) world.disk.flipBit(path, 512 * record + 60, 1);
+  assert.deepEqual((recover(world.disk, true) as Found).concerned, [[2], [1]]);
+  world.disk.flipBit(path, 512 * 3 + 60, 1);
+  assert.deepEqual((recover(world.disk, true) as Found).concerned, [[1, 2, 3], [1]]);
 });
 
 test('a log that no other node can repair is refused, and so is one from before votes were counted', async () => {
