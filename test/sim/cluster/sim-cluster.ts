@@ -24,6 +24,9 @@ import { LEAST_KEPT_ENTRIES, type Swarm } from './swarm.js';
 const REQUEST_TIMEOUT_MS = 2_000;
 const MAX_VALUE_BYTES = 14 * 1024;
 const MAX_ENTRY_BYTES = 16 * 1024;
+/** What an operation of a batch has beside its value, and a batch beside its operations. */
+const OPERATION_BYTES = 64;
+const BATCH_BYTES = 128;
 const DATA_DIR = '/data';
 /** Of an append, for each entry that one may have. */
 const APPEND_BYTES_PER_ENTRY = 500;
@@ -121,6 +124,12 @@ export class SimCluster {
       swarm.network === 'messages' ? new MessageNetwork(scheduler, prng, REQUEST_TIMEOUT_MS) : this.#streams();
   }
 
+  /** No more than the clients need, so that queues between nodes can be small. */
+  get #maxEntryBytes(): number {
+    const { longestBatch, longestValueBytes } = this.#swarm.workload;
+    return Math.min(MAX_ENTRY_BYTES, longestBatch * (longestValueBytes + OPERATION_BYTES) + BATCH_BYTES);
+  }
+
   #streams(): StreamNetwork {
     const { limits } = this.#swarm;
     return new StreamNetwork({
@@ -130,8 +139,9 @@ export class SimCluster {
       limits,
       dataDir: DATA_DIR,
       maxValueBytes: MAX_VALUE_BYTES,
-      maxEntryBytes: MAX_ENTRY_BYTES,
+      maxEntryBytes: this.#maxEntryBytes,
       maxAppendBytes: limits.entriesPerMessage * APPEND_BYTES_PER_ENTRY,
+      calls: this.#swarm.workload.clients,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
       onFatal: (machine, error) => {
         const host = this.hosts.find((each) => each.machine === machine);
@@ -186,7 +196,7 @@ export class SimCluster {
       logSegmentSizeBytes: Math.max(64 * 1024, limits.logSegmentSizeBytes),
       historyWindowMs: limits.historyWindowMs,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
-      maxEntryBytes: MAX_ENTRY_BYTES,
+      maxEntryBytes: this.#maxEntryBytes,
       disk,
       clock,
       random,

@@ -15,7 +15,7 @@ const SHORTEST_DELAY_MS = 0.1;
 /** Each cut takes time; windows cut as well. */
 const CUT_PROBABILITY = 0.1;
 /** What a message has beside the payload of its entries. */
-const FIELDS_BYTES = 1024;
+const FIELDS_BYTES = 256;
 
 export interface StreamNetworkOptions {
   readonly scheduler: Scheduler;
@@ -26,6 +26,8 @@ export interface StreamNetworkOptions {
   readonly maxValueBytes: number;
   readonly maxEntryBytes: number;
   readonly maxAppendBytes: number;
+  /** Of all clients, at a time. */
+  readonly calls: number;
   readonly requestTimeoutMs: number;
   /** A process can't go on. */
   readonly onFatal: (machine: SimMachine, error: Error) => void;
@@ -138,12 +140,12 @@ export class StreamNetwork implements ClusterNetwork {
     this.streams.restoreLinks();
   }
 
-  /** As small as they can be with the largest message still finding room in an empty queue. */
+  /** As small as they can be with the largest append, or one call of each client, still finding room in an empty queue. */
   #peerLimits(): Partial<PeerLimits> {
-    const { limits, maxAppendBytes, maxEntryBytes } = this.#options;
-    const largestBytes = maxAppendBytes + maxEntryBytes + FIELDS_BYTES;
+    const { calls, limits, maxAppendBytes, maxEntryBytes } = this.#options;
+    const largestBytes = Math.max(maxAppendBytes + maxEntryBytes, calls * maxEntryBytes) + FIELDS_BYTES;
     return {
-      maxFrameBytes: 2 * largestBytes,
+      maxFrameBytes: 4 * largestBytes,
       maxQueuedBytes: Math.ceil((largestBytes * 8) / 7) + limits.sendQueueBytes,
       frameTargetBytes: limits.windowBytes,
       maxBulkBufferedBytes: limits.windowBytes,

@@ -12,6 +12,9 @@ export interface SimClockOptions {
 /** 2026-01-01: after the epoch of revisions. */
 const DEFAULT_WALL_MS = Date.UTC(2026, 0, 1);
 
+/** Of a timer. What is left of a time-out by rounding is so short that time would not go on. */
+const FINEST_MS = 0.001;
+
 /** One node's clock over the world's time. */
 export class SimClock implements Clock {
   readonly #scheduler: EventSource;
@@ -38,7 +41,8 @@ export class SimClock implements Clock {
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
-    return this.#scheduler.schedule(Math.max(0, delayMs) / this.#rate, () => {
+    const delayOfWorldMs = delayMs <= 0 ? 0 : Math.max(FINEST_MS, delayMs / this.#rate);
+    return this.#scheduler.schedule(delayOfWorldMs, () => {
       if (!this.#stopped) callback();
     });
   }
