@@ -3,6 +3,7 @@ import type { Operation, Outcome } from '../sim/checkers/operation.js';
 import type { ClusterClient } from '../sim/cluster/cluster-client.js';
 import type { RestOfGeneration } from './generation.js';
 import { sleep } from './system.js';
+import { ChaosViolation } from './violation.js';
 
 const PREFIX = 'bulk/';
 const KEYS = 400;
@@ -11,6 +12,8 @@ const BATCH = 20;
 const NOISE_BYTES = 9000;
 const VALUE_BYTES = 12_000;
 const PAUSE_MS = 50;
+/** Without any write acknowledged. */
+const LIMIT_MS = 30_000;
 
 /** Large values under the same keys, written over and over by one client. */
 export class Bulk {
@@ -30,6 +33,7 @@ export class Bulk {
   }
 
   async write(client: ClusterClient, bytes: number): Promise<void> {
+    let lastMs = performance.now();
     for (let left = bytes; left > 0;) {
       const entries = Array.from({ length: BATCH }, () => {
         const number = this.#next++;
@@ -38,6 +42,9 @@ export class Bulk {
       const outcomes = await client.batch(entries.map(({ key, value }) => ({ key: PREFIX + key, value })));
       const written = entries.filter(({ key, value }, i) => this.#note(key, value, outcomes[i]!)).length;
       left -= written * VALUE_BYTES;
+      if (written > 0) lastMs = performance.now();
+      else if (performance.now() - lastMs > LIMIT_MS)
+        throw new ChaosViolation(`promise 4: no write for ${LIMIT_MS} ms`);
       if (written < BATCH) await sleep(PAUSE_MS);
     }
   }

@@ -1,5 +1,5 @@
 import type { Prng } from '../../src/base/prng.js';
-import { FAULTS, NETWORK_FAULTS, type FaultName, type Trouble, type World } from './faults.js';
+import { FAULTS, NEEDS_MAJORITY, NETWORK_FAULTS, type FaultName, type Trouble, type World } from './faults.js';
 import type { PartitionProbes } from './partition-probes.js';
 import { milliseconds, sleep } from './system.js';
 
@@ -42,7 +42,7 @@ export class Campaign {
     while (performance.now() < untilMs) {
       await Promise.race([sleep(prng.between(300, longestMs / 2)), failed]);
       const first = this.#draw();
-      const second = prng.chance(PAIR_SHARE) ? this.#draw() : null;
+      const second = prng.chance(PAIR_SHARE) ? this.#drawBehind(first) : null;
       const round = this.#round(first, second);
       round.catch(() => undefined);
       await Promise.race([round, failed]);
@@ -65,7 +65,7 @@ export class Campaign {
       }
     }
     await this.#last(durations[0], troubles);
-    if (second !== null && canFollow(first, second)) {
+    if (second !== null) {
       troubles.push(await this.#begin(second, dice[1]));
       await this.#last(durations[1], troubles);
     }
@@ -92,16 +92,20 @@ export class Campaign {
     }
   }
 
+  /** One that can come on top of the first: one is of the network, else the one would undo what the other did. */
+  #drawBehind(first: FaultName): FaultName | null {
+    const second = this.#draw();
+    const needsMajority = [first, second].some((name) => NEEDS_MAJORITY.has(name));
+    if (NETWORK_FAULTS.has(first) !== NETWORK_FAULTS.has(second) && !needsMajority) return second;
+    this.#deck.push(second);
+    return null;
+  }
+
   /** Every fault comes once before one comes again. */
   #draw(): FaultName {
     if (this.#deck.length === 0) this.#deck = [...this.#options.faults];
     return this.#deck.splice(this.#options.prng.below(this.#deck.length), 1)[0]!;
   }
-}
-
-/** Of two faults that come together one is of the network, else the one would undo what the other did. */
-function canFollow(first: FaultName, second: FaultName): boolean {
-  return NETWORK_FAULTS.has(first) !== NETWORK_FAULTS.has(second);
 }
 
 function add(times: Map<FaultName, number[]>, fault: FaultName, took: number): void {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NodeProcess } from './node-process.js';
 import { sleep } from './system.js';
+import { ChaosViolation } from './violation.js';
 
 /** Where a node is and how it is started. Its ports stay when it is started again. */
 export interface NodePlace {
@@ -29,6 +30,7 @@ const FLAGS = {
   workers: '1',
 };
 const STATUS_LIMIT_MS = 2000;
+const LEADERS_LIMIT_MS = 60_000;
 const COMPACT_LIMIT_MS = 60_000;
 const PLANT = fileURLToPath(new URL('./plant.js', import.meta.url));
 
@@ -116,18 +118,18 @@ export class Cluster {
     return this.#running.has(name);
   }
 
-  /** How many partitions each node leads, as the first node that answers sees it; waits until each partition has a leader. */
-  async leaders(among: readonly string[] = this.names): Promise<Map<number, string>> {
-    for (;;) {
-      for (const name of among) {
+  /** The leader of each partition, as the first node sees it that knows all of them; waits for one that does. */
+  async leaders(): Promise<Map<number, string>> {
+    for (const endMs = performance.now() + LEADERS_LIMIT_MS; performance.now() < endMs; await sleep(50)) {
+      for (const name of this.names) {
         const status = await this.#status(name);
         const led = status?.partitions.filter(({ leader }) => leader !== null) ?? [];
         if (status !== null && led.length === status.partitions.length && led.length > 0) {
           return new Map(led.map(({ partition, leader }) => [partition, leader!]));
         }
       }
-      await sleep(50);
     }
+    throw new ChaosViolation(`promise 4: no node knows a leader of each partition for ${LEADERS_LIMIT_MS} ms`);
   }
 
   /** Brings everything in memory into tables. */

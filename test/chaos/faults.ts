@@ -153,8 +153,11 @@ export const FAULTS = {
 export type FaultName = keyof typeof FAULTS;
 export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
 
-/** Those that touch a node's process or files: of two at a time one ends before the other begins. */
+/** Those that come on top of one that touches a node's process or files. */
 export const NETWORK_FAULTS: ReadonlySet<FaultName> = new Set(['isolate', 'one-way', 'bridge', 'delay', 'loss']);
+
+/** Those in which much is written. */
+export const NEEDS_MAJORITY: ReadonlySet<FaultName> = new Set(['left-behind']);
 
 export async function leadingMost(cluster: Cluster): Promise<string> {
   const led = ledBy(await cluster.leaders());
