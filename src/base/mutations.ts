@@ -42,6 +42,7 @@ export const MUTATIONS = {
   'cluster-read-without-round': 'a get is served from what this replica has applied',
   'cluster-read-before-applied': 'a get does not wait until the read index is applied',
   'cluster-install-overtaken': 'what comes behind a snapshot goes to the log while that is being installed',
+  'cluster-snapshot-in-pieces': 'a snapshot is taken in the pieces that it was cut into on its way',
   'cluster-instant-below-writes':
     "a scan's instant is the scanning node's clock, also where something was written above it",
   'cluster-instant-of-one-node': "a scan's instant is what the first node answered, not the highest that one did",
@@ -63,6 +64,7 @@ export const MUTATIONS = {
   'log-lost-vote-ignored': 'a start does not ask whether a vote was lost with a damaged record',
   'log-released-early': 'segments are given back that hold entries which no table has',
   'log-hard-state-not-copied': 'term and vote go with the segment that they are in',
+  'routing-unknown-retried': 'a write that another node may have executed is sent again',
   'server-stale-bound-late': 'a stale read counts its age from the end of the round that confirmed its state',
   'server-refusal-without-round': 'an answer that appends nothing passes no ReadIndex round',
   'server-refusal-before-commit': 'an answer that appends nothing rests on a write that is not committed',

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { CairnError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
+import { mutated } from '../base/mutations.js';
 import type { Engine } from '../engine/engine.js';
 import { ChunkJoiner } from '../engine/snapshot/chunk-joiner.js';
 import type { ReplicaImporter } from '../engine/snapshot/replica-importer.js';
@@ -139,7 +140,8 @@ export class SnapshotStreams {
       importer = await engine.beginReplicaImport();
       const joiner = new ChunkJoiner();
       for (let piece = await source.next(); piece !== null; piece = await source.next()) {
-        joiner.push(piece);
+        if (mutated('cluster-snapshot-in-pieces')) await importer.add(piece);
+        else joiner.push(piece);
         for (let chunk = joiner.next(); chunk !== null; chunk = joiner.next()) await importer.add(chunk);
       }
       // Before the core gives its log up for the snapshot.

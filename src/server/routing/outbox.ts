@@ -1,5 +1,6 @@
 import { CairnError } from '../../base/errors.js';
 import { Fifo } from '../../base/fifo.js';
+import { mutated } from '../../base/mutations.js';
 import { HotResponseReader } from '../../codec/client-hot-codec.js';
 import { CONNECTION_ID, type ResponseFields, decodeResponse } from '../../codec/client-protocol.js';
 import type { Clock, Timer } from '../../ports/clock.js';
@@ -169,7 +170,8 @@ export class Outbox {
     for (let i = 0; i < envelope.calls.length; i++) {
       const call = this.#take(envelope, i);
       if (call === null) continue;
-      if (call.isRead) this.#onRefused(call, new CairnError('unavailable', reason), envelope.nodeId);
+      if (call.isRead || mutated('routing-unknown-retried'))
+        this.#onRefused(call, new CairnError('unavailable', reason), envelope.nodeId);
       else call.fail(unknownOutcome(reason));
     }
   }

@@ -27,6 +27,11 @@ test('every seed reads and writes, and every kind of call is left out by some', 
   }
 });
 
+test("most seeds have the nodes' own transport, many have single messages", () => {
+  const streams = SWARMS.filter(({ network }) => network === 'streams').length / SWARMS.length;
+  assert.ok(streams > 0.45 && streams < 0.75, String(streams));
+});
+
 test('a seed gives the same configuration and the same faults each time', () => {
   const draw = (): unknown => {
     const prng = new Prng(3);
