@@ -6,8 +6,10 @@ import { Instants } from '../cluster/instants/instants.js';
 import type { LocalNode } from '../cluster/local-node.js';
 import type { Member } from '../cluster/members.js';
 import { PeerBindings } from '../cluster/peer-bindings.js';
+import type { PeerIdentity } from '../cluster/peers/handshake.js';
 import type { PeerLimits } from '../cluster/peers/limits.js';
 import { PeerTransport } from '../cluster/peers/transport.js';
+import { isOutOfSpace } from '../engine/retry.js';
 import type { Clock } from '../ports/clock.js';
 import type { SyncDisk } from '../ports/disk.js';
 import type { Network } from '../ports/network.js';
@@ -127,9 +129,7 @@ export class ClusterMember {
       port: this.#options.port,
       addresses: () => addresses,
       admit: (peer) =>
-        addresses.has(peer.nodeId)
-          ? bindings.bind(peer.nodeId, peer.incarnation)
-          : `node "${peer.nodeId}" is no member of this cluster`,
+        addresses.has(peer.nodeId) ? this.#bind(peer) : `node "${peer.nodeId}" is no member of this cluster`,
       logger,
       ...(tuning?.peers === undefined ? {} : { limits: tuning.peers }),
       onMessages: (from, messages) => host.receive(from, messages),
@@ -137,7 +137,7 @@ export class ClusterMember {
       onBulk: (from, header, stream) => host.receiveBulk(from, header, stream),
       onPeerUp: (peer) => {
         logger.info({ peer }, 'peer connected');
-        if (bindings.welcomed(peer)) logger.info({}, 'every member has met this data directory: it takes part');
+        this.#welcomed(peer);
       },
       onPeerDown: (peer) => {
         logger.warn({ peer }, 'peer lost');
@@ -159,6 +159,27 @@ export class ClusterMember {
       ...tuning?.routed,
     });
     return { local, service, instants };
+  }
+
+  /** Why the peer is not wanted, or null. */
+  #bind({ nodeId, incarnation }: PeerIdentity): string | null {
+    try {
+      return this.#bindings.bind(nodeId, incarnation);
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error;
+      return `the disk of node "${this.#options.nodeId}" is full: it can't write down whom it meets`;
+    }
+  }
+
+  #welcomed(peer: string): void {
+    const { logger } = this.#options;
+    try {
+      if (this.#bindings.welcomed(peer)) logger.info({}, 'every member has met this data directory: it takes part');
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error;
+      // True for this life of the process; the next one meets all of them again.
+      logger.warn({}, 'every member has met this data directory, but the disk is too full to write that down');
+    }
   }
 
   async close(): Promise<void> {
