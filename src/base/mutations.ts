@@ -16,6 +16,9 @@ export const MUTATIONS = {
   'raft-vote-forgotten': 'a vote is not part of the hard state',
   'raft-read-before-own-commit': 'ReadIndex answers before the first entry of the term has committed',
   'raft-read-without-round': 'ReadIndex answers without hearing from a quorum',
+  'raft-read-any-asker': 'the question of one member of any kind stands for a ReadIndex round',
+  'raft-read-asker-unbound':
+    'who asked for a read uses the instant of the answer though its own clock may fall below it',
   'raft-read-any-ack': 'any heartbeat reply confirms every ReadIndex round',
   'raft-hold-ignored': 'a leader commits what it was asked to hold back for a scan',
   'raft-joint-one-majority': 'in a joint configuration the majority of the new voters is enough',

@@ -1,8 +1,10 @@
 import { assert } from '../base/assert.js';
+import { Fifo } from '../base/fifo.js';
 import { mutated } from '../base/mutations.js';
 import type { Core, Role, Transitions } from './core.js';
 import { NO_MEMBER } from './entry.js';
-import type { AppendMessage, HeartbeatMessage, Message, SnapshotMeta } from './message.js';
+import type { AppendMessage, HeartbeatMessage, Message, ReadReply, SnapshotMeta } from './message.js';
+import type { ReadState } from './ready.js';
 import { UNKNOWN_TERM } from './term-runs.js';
 
 /** Takes a leader's log, for one term. Learners and members that were removed are followers too. */
@@ -20,6 +22,8 @@ export class Follower implements Role {
   #answerDue = false;
   /** Reads that the leader was asked for, and how many ticks ago. */
   readonly #reads = new Map<number, number>();
+  /** Answered reads whose instant is not durably this member's own past yet. */
+  readonly #unboundReads = new Fifo<{ readonly durableAt: number; readonly read: ReadState }>();
 
   constructor(core: Core, transitions: Transitions) {
     this.#core = core;
@@ -46,9 +50,7 @@ export class Follower implements Role {
         if (message.from === this.#core.leader) this.#standNow();
         break;
       case 'read_reply':
-        if (!this.#reads.delete(message.token)) break;
-        if (message.refused) this.#core.refusedReads.push(message.token);
-        else this.#core.reads.push({ token: message.token, index: message.index, clock: message.clock });
+        this.#onReadReply(message);
         break;
       default:
         // Answers to what this member asked in another role.
@@ -169,6 +171,7 @@ export class Follower implements Role {
 
   persisted(): void {
     this.#core.repairedTo(this.#durableMatch);
+    this.#takeBoundReads();
   }
 
   flush(): void {
@@ -227,9 +230,39 @@ export class Follower implements Role {
     this.#core.send({ type: 'read', group, from: id, to: leader, term, token });
   }
 
+  /** The answer may have passed no round: then it counts when this member too can't fall below its instant any more. */
+  #onReadReply({ token, refused, index, clock }: ReadReply): void {
+    const core = this.#core;
+    if (!this.#reads.delete(token)) return;
+    if (refused) {
+      core.refusedReads.push(token);
+      return;
+    }
+    core.environment.raiseClock(clock);
+    if (clock <= core.environment.durableClock() || mutated('raft-read-asker-unbound')) {
+      core.reads.push({ token, index, clock });
+      return;
+    }
+    core.requestClockBound(clock);
+    this.#unboundReads.push({ durableAt: core.savePoint(), read: { token, index, clock } });
+  }
+
+  #takeBoundReads(): void {
+    const { durability, reads } = this.#core;
+    let head = this.#unboundReads.peek();
+    while (head !== undefined && head.durableAt <= durability.completedSequence) {
+      reads.push(head.read);
+      this.#unboundReads.shift();
+      head = this.#unboundReads.peek();
+    }
+  }
+
   #refuseReads(): void {
     this.#core.refusedReads.push(...this.#reads.keys());
     this.#reads.clear();
+    for (let unbound = this.#unboundReads.shift(); unbound !== undefined; unbound = this.#unboundReads.shift()) {
+      this.#core.refusedReads.push(unbound.read.token);
+    }
   }
 
   leave(): void {

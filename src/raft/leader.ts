@@ -99,7 +99,7 @@ export class Leader implements Role {
 
   persisted(): void {
     this.#maybeCommit();
-    if (this.#reads.waiting) this.#serveReads();
+    this.#serveReads();
   }
 
   #maybeCommit(): void {
@@ -232,8 +232,22 @@ export class Leader implements Role {
       this.#core.requestClockBound(clock);
       durableAt = this.#core.savePoint();
     }
-    this.#reads.add({ round: environment.readToken(), from, token, clock, durableAt, index });
+    if (index >= 0 && this.#isQuorumWith(from)) {
+      this.#reads.addConfirmed({ round: 0, from, token, clock, durableAt, index });
+    } else {
+      this.#reads.add({ round: environment.readToken(), from, token, clock, durableAt, index });
+    }
     this.#serveReads();
+  }
+
+  /**
+   * Whether a member's question says as much as a round: it was asked in this term, by a voter that had not moved on, and with it this
+   * leader, which has not either, is a quorum. So nobody led a later term when the read began. Of three voters one is enough.
+   */
+  #isQuorumWith(from: MemberId): boolean {
+    const { id, configuration } = this.#core;
+    if (from === id) return false;
+    return mutated('raft-read-any-asker') || isQuorum(configuration, (voter) => voter === id || voter === from);
   }
 
   #serveReads(): void {
@@ -243,7 +257,8 @@ export class Leader implements Role {
     for (;;) {
       const read = this.#reads.take(confirmed, completed);
       if (read === undefined) return;
-      if (read.clock > core.confirmedClock) core.confirmedClock = read.clock;
+      // Without a round nobody but the asker is bound, and that only when it has the answer.
+      if (read.round > 0 && read.clock > core.confirmedClock) core.confirmedClock = read.clock;
       this.#answerRead(read, false);
     }
   }

@@ -3,7 +3,7 @@ import { Fifo } from '../base/fifo.js';
 import type { MemberId } from './entry.js';
 
 export interface WaitingRead {
-  /** The round that must be confirmed. */
+  /** The round that must be confirmed; 0: none, who asks is all that the quorum lacked. */
   readonly round: number;
   /** Who asks: this member's own host, or a follower's with a token of its own. */
   readonly from: MemberId;
@@ -23,12 +23,19 @@ export interface WaitingRead {
  */
 export class ReadRounds {
   readonly #waiting = new Fifo<WaitingRead>();
+  readonly #confirmed = new Fifo<WaitingRead>();
   /** The newest round asked for, and the newest one that went out. */
   newest = 0;
   sent = 0;
 
+  /** Some need a round. */
   get waiting(): boolean {
     return this.#waiting.length > 0;
+  }
+
+  /** A read that needs no round, and waits for this node's disk at most. */
+  addConfirmed(read: WaitingRead): void {
+    this.#confirmed.push(read);
   }
 
   add(read: WaitingRead): void {
@@ -51,6 +58,8 @@ export class ReadRounds {
 
   /** The next read that can be answered when all rounds up to `confirmed` and all writes up to `completed` are; or undefined. */
   take(confirmed: number, completed: number): WaitingRead | undefined {
+    const asked = this.#confirmed.peek();
+    if (asked !== undefined && asked.durableAt <= completed) return this.#confirmed.shift();
     const read = this.#waiting.peek();
     if (read === undefined || read.round > confirmed || read.durableAt > completed || read.index < 0) return undefined;
     return this.#waiting.shift();
@@ -58,6 +67,6 @@ export class ReadRounds {
 
   /** Any read, to refuse it. */
   takeAny(): WaitingRead | undefined {
-    return this.#waiting.shift();
+    return this.#confirmed.shift() ?? this.#waiting.shift();
   }
 }
