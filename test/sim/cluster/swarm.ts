@@ -106,7 +106,7 @@ export function drawSwarm(prng: Prng): Swarm {
       logSegmentSizeBytes: prng.pick([32, 64, 256]) * 1024,
       snapshotAfterEntries: prng.pick([LEAST_KEPT_ENTRIES, 20, 100, 10_000]),
       inFlightBytes: prng.pick([200, 2000, 1 << 20]),
-      sendQueueBytes: prng.pick([0, 1000, 1 << 20]),
+      sendQueueBytes: prng.pick([0, 0, 1 << 20]),
       windowBytes: prng.pick([500, 5000, 65_536]),
       entriesPerMessage: prng.pick([1, 3, 100]),
       historyWindowMs: prng.pick([0, 200, 600_000]),
