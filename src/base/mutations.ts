@@ -51,6 +51,7 @@ export const MUTATIONS = {
   'cluster-instant-of-one-node': "a scan's instant is what the first node answered, not the highest that one did",
   'cluster-instant-unsettled': 'leaders confirm a scan while writes below its instant are not committed',
   'cluster-instant-without-round': 'leaders confirm a scan without a ReadIndex round',
+  'cluster-instant-expiry-back': 'a scan is answered while reads may still be judged below its instant',
   'cluster-instant-hold-broken': 'leaders confirm a scan whose hold has ended',
   'cluster-scan-before-applied': 'a scan does not wait until its node has applied what lies below its instant',
   'cluster-past-without-round': 'a read of the past does not ask whether something below its revision may still come',
@@ -68,6 +69,8 @@ export const MUTATIONS = {
   'log-released-early': 'segments are given back that hold entries which no table has',
   'log-hard-state-not-copied': 'term and vote go with the segment that they are in',
   'routing-unknown-retried': 'a write that another node may have executed is sent again',
+  'server-expired-before-decided':
+    'a get says "expired" while a write from before the expiry is not committed yet',
   'server-stale-bound-late': 'a stale read counts its age from the end of the round that confirmed its state',
   'server-refusal-without-round': 'an answer that appends nothing passes no ReadIndex round',
   'server-refusal-before-commit': 'an answer that appends nothing rests on a write that is not committed',

@@ -13,7 +13,7 @@ const MAX_HOLDS = 1024;
 
 export type HoldingHost = Pick<
   GroupHost,
-  'groups' | 'now' | 'rely' | 'notServing' | 'holdCommit' | 'whenReached' | 'linearize'
+  'groups' | 'now' | 'rely' | 'notServing' | 'holdCommit' | 'whenLifted' | 'whenReached' | 'linearize'
 >;
 
 interface Hold {
@@ -38,7 +38,8 @@ interface Hold {
  *   the holds that it met. The answer comes when everything at or below T is committed; at once when T had to be moved, because the
  *   scanner then has to lift the others too.
  * - confirm: comes when all leaders hold and have committed what lies below. At that moment the cluster's committed state is exactly
- *   what is at or below T; a ReadIndex round shows that each was still the leader then.
+ *   what is at or below T; a ReadIndex round shows that each was still the leader then. It is answered when no read of the group can be
+ *   judged below T any more: expiry has no entry that a hold would keep back.
  *
  * Who waits here waits for holds below its own instant only, and its own are all at or above that: so nobody waits in a circle.
  */
@@ -48,11 +49,14 @@ export class InstantHolds {
   readonly #holds = new Map<number, Hold>();
   /** By partition: its holds, and the term of each. */
   readonly #byPartition: (Map<Hold, number> | undefined)[] = [];
+  /** By partition: no hold begins below it any more, because a read at it was answered, or is about to be. */
+  readonly #shown: Float64Array;
   #lastId = 0;
 
   constructor(host: HoldingHost, clock: Clock) {
     this.#host = host;
     this.#clock = clock;
+    this.#shown = new Float64Array(host.groups.length);
   }
 
   get count(): number {
@@ -88,7 +92,7 @@ export class InstantHolds {
     }
     let least = revision;
     if (!mutated('cluster-instant-below-writes')) {
-      for (const { raft } of groups) least = Math.max(least, raft.latestInstant);
+      for (const { raft, partition } of groups) least = Math.max(least, raft.latestInstant, this.#shown[partition]!);
     }
     const hold: Hold = {
       id: ++this.#lastId,
@@ -121,13 +125,31 @@ export class InstantHolds {
   }
 
   async #confirm(hold: Hold): Promise<InstantAnswer> {
-    const { groups } = hold;
+    const { groups, revision, bound } = hold;
     // What is committed is what lies at or below the instant.
     const indexes = groups.map(({ raft }) => raft.commitIndex);
-    const rounds = mutated('cluster-instant-without-round') ? [] : groups.map((group) => this.#host.linearize(group));
+    const rounds = mutated('cluster-instant-without-round')
+      ? []
+      : groups.map((group) => this.#pass(group, revision, bound));
     this.#end(hold, ended());
-    await Promise.all([hold.bound, ...rounds]);
+    await Promise.all([bound, ...rounds]);
     return { ...NO_INSTANT_ANSWER, indexes };
+  }
+
+  /**
+   * Passes a round that starts now, and more until a read was judged at `revision` or later: then all later ones are. A lower hold of
+   * another scan may be in the way, which ends soon; who joins that scan before its end would be shown what has expired by `revision`
+   * already. A later leader was elected by clocks that the first round has bound. `bound`: as `GroupHost.rely` answered for `revision`.
+   */
+  async #pass(group: Group, revision: Revision, bound: Promise<void> | null): Promise<void> {
+    const { partition, raft } = group;
+    const { term } = raft;
+    if (revision > this.#shown[partition]!) this.#shown[partition] = revision;
+    let [clock] = await Promise.all([this.#host.linearize(group), bound]);
+    while (clock < revision && raft.term === term && !mutated('cluster-instant-expiry-back')) {
+      await this.#host.whenLifted(group, revision);
+      clock = await this.#host.linearize(group);
+    }
   }
 
   /** From now on nothing at or below `revision` is appended; what was is decided when this resolves, and no later leader can add to it. */
@@ -135,7 +157,7 @@ export class InstantHolds {
     const bound = this.#host.rely(revision);
     const indexes = groups.map(({ raft }) => raft.indexToCommit(revision));
     const applied = groups.map((group, i) => this.#host.whenReached(group, indexes[i]!));
-    await Promise.all([bound, ...applied, ...groups.map((group) => this.#host.linearize(group))]);
+    await Promise.all([...applied, ...groups.map((group) => this.#pass(group, revision, bound))]);
     return { ...NO_INSTANT_ANSWER, indexes };
   }
 

@@ -67,13 +67,14 @@ class World {
         },
         notServing: () => new CairnError('not_leader', 'another node leads'),
         holdCommit: (group, revision) => void (fake(group).held = revision),
+        whenLifted: () => null,
         whenReached: (group, index) =>
           fake(group).commitIndex >= index
             ? null
             : new Promise((done) => void this.waiting.push({ group: fake(group), index, done })),
         linearize: (group) =>
           new Promise((resolve, reject) => {
-            const done = (error?: CairnError): void => (error === undefined ? resolve(0) : reject(error));
+            const done = (error?: CairnError): void => (error === undefined ? resolve(Infinity) : reject(error));
             this.rounds.push({ group: fake(group), done });
           }),
       },
