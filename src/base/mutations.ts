@@ -69,8 +69,7 @@ export const MUTATIONS = {
   'log-released-early': 'segments are given back that hold entries which no table has',
   'log-hard-state-not-copied': 'term and vote go with the segment that they are in',
   'routing-unknown-retried': 'a write that another node may have executed is sent again',
-  'server-expired-before-decided':
-    'a get says "expired" while a write from before the expiry is not committed yet',
+  'server-expired-before-decided': 'a get says "expired" while a write from before the expiry is not committed yet',
   'server-stale-bound-late': 'a stale read counts its age from the end of the round that confirmed its state',
   'server-refusal-without-round': 'an answer that appends nothing passes no ReadIndex round',
   'server-refusal-before-commit': 'an answer that appends nothing rests on a write that is not committed',

@@ -57,6 +57,18 @@ export class InstantPins {
     return pin;
   }
 
+  /** Nothing at or below it can be written to the partition any more, and what was is applied here. */
+  completeUpTo(partition: number): Revision {
+    if (this.#instants !== null) return this.#instants.completeUpTo(partition);
+    return this.#host.groups[partition]!.pendingCount === 0 ? Infinity : 0;
+  }
+
+  /** Resolves when `completeUpTo` was `expiry` or more, which is at or below `now`, the instant of a read. */
+  async complete(partition: number, expiry: Revision, now: Revision): Promise<void> {
+    if (this.#instants === null) await this.#reachAlone(now);
+    else await this.#instants.complete(partition, expiry, now);
+  }
+
   #readsAlone(partitions: readonly number[]): boolean {
     return partitions.every((partition) => this.#host.readsAlone(this.#host.groups[partition]!));
   }

@@ -1,6 +1,7 @@
 import { copyBytes } from '../base/bytes.js';
 import type { CairnError } from '../base/errors.js';
 import { xxHash32 } from '../base/hash.js';
+import { mutated } from '../base/mutations.js';
 import type { GroupHost } from '../cluster/group-host.js';
 import type { Instants } from '../cluster/instants/instants.js';
 import { partitionOf, partitionOfRange } from '../cluster/placement.js';
@@ -93,7 +94,8 @@ export class NodeService implements LocalService {
     const hit = this.#engine.hit;
     if (hit.bytes[hit.start] !== 0) {
       const at = Math.max(this.#host.now(), hit.revision);
-      if (isAbsentAt(hit.bytes, hit.start, at)) return this.#relyNow(hit.bytes, hit.start, at) ? 'absent' : 'blocked';
+      if (isAbsentAt(hit.bytes, hit.start, at))
+        return this.#isGone(group, hit.bytes, hit.start, at) ? 'absent' : 'blocked';
     }
     found.set(hit.bytes, hit.start, hit.length, hit.revision);
     return 'found';
@@ -112,7 +114,13 @@ export class NodeService implements LocalService {
     const isStale = options.consistency === 'stale';
     const confirmed = alone ? null : isStale ? await this.#freshness.last(group) : await this.#freshness.pass(group);
     const now = confirmed === null ? this.#host.now() : confirmed.instant;
-    const version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
+    const complete = isStale ? Infinity : this.#instants.completeUpTo(group.partition);
+    let version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
+    const expiry = version === null ? 0 : recordExpiresAt(version.record, 0);
+    if (expiry > complete && expiry <= now && !mutated('server-expired-before-decided')) {
+      await this.#instants.complete(group.partition, expiry, now);
+      version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
+    }
     if (isStale) options.onStaleness?.(confirmed === null ? 0 : this.#freshness.stalenessMs(confirmed));
     if (version === null) return null;
     const at = Math.max(now, version.revision);
@@ -207,10 +215,13 @@ export class NodeService implements LocalService {
       : storedVersion(version.record, version.revision);
   }
 
-  /** An answer "expired" binds the clock to `at`. False: `at` passes the durable bound, so the caller has to wait. */
-  #relyNow(bytes: Uint8Array, start: number, at: Revision): boolean {
+  /**
+   * Whether a tombstone or an expired version may be answered as absent now. "Expired" binds the clock to `at`, which may pass the durable
+   * bound, and no write from before the expiry may take effect later: then the caller has to wait.
+   */
+  #isGone(group: Group, bytes: Uint8Array, start: number, at: Revision): boolean {
     if (recordExpiresAt(bytes, start) === 0) return true;
-    if (at > this.#revisionClock.durableBound) return false;
+    if (at > this.#revisionClock.durableBound || group.pendingCount > 0) return false;
     this.#revisionClock.raise(at);
     return true;
   }

@@ -49,6 +49,16 @@ test('Raft rule 8: so does one that a batch with other writes did not find', asy
   assert.equal(await node.run(node.get('timed')), null);
 });
 
+test('CORRECTNESS.md, promise 2: a read that finds a key expired waits for a write from before: none that found it is answered later', async () => {
+  const machine = SimMachine.first(new Prng(1));
+  const node = await SimNode.start(machine);
+  const { revision } = await node.run(node.put('timed', '1', { ttlSeconds: 60 }));
+  const written = node.put('timed', '2', { condition: { revisions: [revision] } });
+  machine.clock.jumpWall(HOUR_MS);
+  assert.equal(await node.run(node.get('timed')), '2');
+  assert.equal((await node.run(written)).code, 'ok');
+});
+
 test('a batch is answered after the call, also when it has nothing to write', async () => {
   const node = await SimNode.start(SimMachine.first(new Prng(1)));
   let answered = 0;

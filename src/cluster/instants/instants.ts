@@ -44,6 +44,8 @@ export class Instants {
   readonly #rounds: SharedRounds<Confirmed>;
   /** By partition: this node's replica has everything that will ever be at or below. */
   readonly #complete: Float64Array;
+  /** By partition: the newest of the reads that make it complete further. */
+  readonly #completing = new Map<number, { readonly upTo: Revision; readonly done: Promise<void> }>();
   #failuresInARow = 0;
   /** Since the start. */
   rounds = 0;
@@ -91,6 +93,27 @@ export class Instants {
       );
       await this.#bringHere(partitions, indexes, revision);
     });
+  }
+
+  /** This replica has everything that will ever be at or below in the partition. */
+  completeUpTo(partition: number): Revision {
+    return this.#complete[partition]!;
+  }
+
+  /**
+   * For a read that was judged at `now` and met a version that has expired at `expiry`: resolves when every write from before the expiry is
+   * decided and applied here. One that is appended and not committed yet would otherwise take effect after the answer "absent". Reads
+   * that meet such versions at a time share this, and it settles all that expired before.
+   */
+  complete(partition: number, expiry: Revision, now: Revision): Promise<void> {
+    const coming = this.#completing.get(partition);
+    if (coming !== undefined && coming.upTo >= expiry) return coming.done;
+    const over = (): void => {
+      if (this.#completing.get(partition) === completing) this.#completing.delete(partition);
+    };
+    const completing = { upTo: now, done: this.reach(now, [partition]).finally(over) };
+    this.#completing.set(partition, completing);
+    return completing.done;
   }
 
   /** The latest of the clocks of this node and of those that lead these partitions. */

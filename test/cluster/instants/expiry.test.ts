@@ -80,7 +80,7 @@ class World {
 
   /** Messages and writes go their way until nothing is left. */
   settle(): void {
-    for (let quiet = false; !quiet; ) {
+    for (let quiet = false; !quiet;) {
       quiet = true;
       for (const host of this.hosts) {
         const { messages } = host.collect();
@@ -138,8 +138,7 @@ const scanAt200: Prepare = async (world) => {
   return () => world.ask({ step: 'confirm', hold });
 };
 
-const pastAt200: Prepare = (world) =>
-  Promise.resolve(() => world.ask({ step: 'reach', revision: world.start + 200 }));
+const pastAt200: Prepare = (world) => Promise.resolve(() => world.ask({ step: 'reach', revision: world.start + 200 }));
 
 for (const [what, prepare] of [
   ['a scan', scanAt200],
