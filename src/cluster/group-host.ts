@@ -244,6 +244,11 @@ export class GroupHost {
     return this.#loop.bounds.now();
   }
 
+  /** As `ClusterClocks.latestTrusted`. */
+  get latestTrusted(): Revision {
+    return this.#clusterClocks.latestTrusted(this.now());
+  }
+
   /**
    * Whether what this replica has applied is the latest state by itself: the only voter answers a write when it is applied, and
    * nobody else can.

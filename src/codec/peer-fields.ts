@@ -1,5 +1,6 @@
 import { readUint53 } from '../base/bytes.js';
 import { CairnError } from '../base/errors.js';
+import { MAX_PEER_REVISION } from './peer-protocol.js';
 
 const WIRE_VARINT = 0;
 const WIRE_FIXED64 = 1;
@@ -51,11 +52,12 @@ export class FieldReader {
     return length === 0 ? NO_BYTES : this.bytes.subarray(start, start + length);
   }
 
+  /** A revision. */
   protected fixed64(): number {
     const at = this.at;
     if (this.end - at < 8) throw malformed('8 bytes of an integer', `${this.end - at}`);
     const value = readUint53(this.bytes, at);
-    if (value > Number.MAX_SAFE_INTEGER) throw malformed('an integer below 2^53', `${value}`);
+    if (value > MAX_PEER_REVISION) throw malformed(`at most revision ${MAX_PEER_REVISION}`, `${value}`);
     this.at = at + 8;
     return value;
   }

@@ -11,6 +11,11 @@ export const PEER_MINOR = 0;
 export const MAX_PEER_HELLO_BYTES = 16 << 10;
 /** More messages, heartbeats, entries, requests and answers in one frame are refused: each costs memory however short it is. */
 export const MAX_FRAME_ITEMS = 1 << 18;
+/**
+ * Of the revisions and clocks in all messages, which are the fields of type fixed64. Who relies on an instant gives later revisions only;
+ * a year is left for them below 2^53, so that no peer can make a node end, now or when it starts again (Raft rule 20).
+ */
+export const MAX_PEER_REVISION: number = Number.MAX_SAFE_INTEGER - 365 * 86_400_000 * 4096;
 
 export const peerWire: typeof cairn.peer.v1 = cairn.peer.v1;
 export type PeerFrameFields = cairn.peer.v1.PeerFrame.$Properties;
@@ -82,7 +87,10 @@ class PeerReader extends protobuf.Reader {
 
   override fixed64(): never {
     const low = this.fixed32();
-    return checked(this.fixed32() * 0x1_0000_0000 + low) as never;
+    const value = this.fixed32() * 0x1_0000_0000 + low;
+    if (value > MAX_PEER_REVISION)
+      throw new RangeError(`expected at most revision ${MAX_PEER_REVISION}, found ${value}`);
+    return value as never;
   }
 }
 

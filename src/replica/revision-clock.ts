@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { MAX_PEER_REVISION } from '../codec/peer-protocol.js';
 import type { Clock } from '../ports/clock.js';
 import type { Revision } from '../lsm/row-key.js';
 
@@ -68,9 +69,9 @@ export class RevisionClock {
     return this.#given > this.#floor ? this.#given : this.#floor;
   }
 
-  /** What the wall clock shows. */
+  /** What the wall clock shows, as far as other nodes take it. */
   get wall(): Revision {
-    return revisionAtMs(this.#clock.wallMs());
+    return Math.min(revisionAtMs(this.#clock.wallMs()), MAX_PEER_REVISION);
   }
 
   get durableBound(): Revision {
@@ -146,7 +147,8 @@ export class RevisionClock {
   boundToAppend(highestRevision: Revision): Revision {
     const needed = Math.max(this.now(), highestRevision);
     if (needed + BOUND_RENEWAL <= this.#requestedBound) return 0;
-    this.#requestedBound = needed + BOUND_LEAD;
+    // A bound that no later life could read would keep the node from ever starting again.
+    this.#requestedBound = Math.min(needed + BOUND_LEAD, MAX_REVISION);
     return this.#requestedBound;
   }
 

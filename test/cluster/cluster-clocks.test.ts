@@ -40,6 +40,11 @@ class World {
     return revisionToMs(this.revisions.now()) - this.#trueMs;
   }
 
+  /** How far ahead of true time an instant may be that another node asks for. */
+  get trustedMs(): number {
+    return revisionToMs(this.clusterClocks.latestTrusted(this.revisions.now())) - this.#trueMs;
+  }
+
   get #trueMs(): number {
     return Date.UTC(2026, 0, 1) + this.scheduler.nowMs;
   }
@@ -53,6 +58,18 @@ test('Raft rule 20: a clock a day ahead of the others pulls time half a second a
   await world.scheduler.runFor(60_000);
   assert.equal(world.aheadMs, 500);
   assert.ok(revisionToMs(world.revisions.next(0, 5, 64)) <= revisionToMs(world.revisions.now()));
+});
+
+test('Raft rule 20: another node is trusted a minute ahead of the clocks, also by one whose own is slow, and not step by step', () => {
+  for (const own of [0, -DAY_MS]) {
+    const world = new World(own, 0, 0);
+    world.hear(2);
+    world.hear(3);
+    assert.equal(world.trustedMs, 60_500);
+    world.revisions.raise(world.revisions.now() + 1000 * REVISIONS_PER_MS);
+    assert.equal(world.trustedMs, 60_500);
+  }
+  assert.equal(new World(0).trustedMs, 60_000, 'alone its own clock counts');
 });
 
 test('a clock that is right is followed to the millisecond, whatever a minority shows', () => {

@@ -3,15 +3,18 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { CairnError } from '../../src/base/errors.js';
 import { PEER_HEADER_BYTES } from '../../src/codec/peer-frame.js';
-import { decodePeerFrame, encodePeerFields } from '../../src/codec/peer-protocol.js';
+import { FrameReader } from '../../src/cluster/peers/frame-reader.js';
+import { decodeInstantRequest, encodeInstantRequest } from '../../src/codec/instant-protocol.js';
+import { decodePeerFrame, encodePeerFields, MAX_PEER_REVISION } from '../../src/codec/peer-protocol.js';
 
 test('integers up to 2^53 - 1 come back as numbers, from varints and fixed fields', () => {
   fc.assert(
     fc.property(fc.maxSafeInteger().map(Math.abs), (value) => {
-      const frame = encodePeerFields({ messages: [{ type: 1, group: value, clock: value }], ping: { id: value } });
+      const clock = Math.min(value, MAX_PEER_REVISION);
+      const frame = encodePeerFields({ messages: [{ type: 1, group: value, clock }], ping: { id: value } });
       const read = decodePeerFrame(frame, PEER_HEADER_BYTES, frame.length);
       assert.equal(read.messages[0]!.group, value);
-      assert.equal(read.messages[0]!.clock, value);
+      assert.equal(read.messages[0]!.clock, clock);
       assert.equal(read.ping!.id, value);
     }),
   );
@@ -24,6 +27,19 @@ test('integers from 2^53 on are refused', () => {
   for (const body of [varint, fixed]) {
     assert.throws(() => decodePeerFrame(body, 0, body.length), { code: 'protocol_error' });
   }
+});
+
+test('Raft rule 20: a revision or clock near the last one is refused, in a message and in a request for an instant', () => {
+  const tooLate = MAX_PEER_REVISION + 1;
+  const body = encodePeerFields({ messages: [{ type: 1, clock: tooLate }] });
+  assert.throws(() => decodePeerFrame(body, PEER_HEADER_BYTES, body.length), { code: 'protocol_error' });
+  const reader = new FrameReader();
+  assert.throws(() => reader.read(body, PEER_HEADER_BYTES, body.length), { code: 'protocol_error' });
+  const request = { step: 'reach', hold: 0, holdMs: 0, partitions: [0] } as const;
+  const asked = (revision: number): number =>
+    decodeInstantRequest(encodeInstantRequest({ ...request, revision })).revision;
+  assert.equal(asked(MAX_PEER_REVISION), MAX_PEER_REVISION);
+  assert.throws(() => asked(tooLate), { code: 'protocol_error' });
 });
 
 test('any bytes are read or refused with protocol_error', () => {

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Clock } from '../../src/ports/clock.js';
+import { MAX_PEER_REVISION } from '../../src/codec/peer-protocol.js';
 import {
+  MAX_REVISION,
   REVISION_EPOCH_MS,
   REVISIONS_PER_MS,
   RevisionClock,
@@ -161,6 +163,26 @@ test('the bound is asked for ahead of need, and not with every record', () => {
   assert.equal(clock.durableBound, first);
   wall.ms += 2000;
   assert.ok(clock.boundToAppend(revisionAtMs(wall.ms)) > first);
+});
+
+test('Raft rule 20: a node that relied on the latest instant that a peer may name gives later ones, in this life and after a crash', () => {
+  for (const ms of [START_MS, revisionToMs(MAX_REVISION) + 86_400_000]) {
+    let bound = 0;
+    for (let life = 0; life < 3; life++) {
+      const clock = new RevisionClock(clockAt({ ms }), bound, () => revisionAtMs(START_MS));
+      clock.raise(MAX_PEER_REVISION);
+      const revision = clock.next(0, 5, 64);
+      assert.ok(revision > MAX_PEER_REVISION);
+      assert.ok(clock.wall <= MAX_PEER_REVISION, 'others take its clock');
+      bound = clock.boundToAppend(revision);
+    }
+  }
+});
+
+test('Raft rule 20: the durable bound is one that the next life can read, whatever was relied on', () => {
+  const clock = new RevisionClock(clockAt({ ms: START_MS }), 0);
+  clock.raise(MAX_REVISION);
+  assert.equal(clock.boundToAppend(MAX_REVISION), MAX_REVISION);
 });
 
 test('a revision tells its millisecond', () => {

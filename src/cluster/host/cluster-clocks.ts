@@ -8,7 +8,12 @@ import type { Raft } from '../../raft/raft.js';
 import { REVISIONS_PER_MS, type RevisionClock } from '../../replica/revision-clock.js';
 
 /** So far ahead of the median of the voters' clocks may this node's idea of now be (DESIGN.md section 4). */
-const AHEAD = 500 * REVISIONS_PER_MS;
+export const AHEAD = 500 * REVISIONS_PER_MS;
+/**
+ * So far ahead of them and of this node's own idea may an instant be that another node asks for. Honest nodes differ by less: by twice
+ * that half second, and by 3 s for each crash, which leaves a durable bound ahead of time.
+ */
+const TRUSTED = 60_000 * REVISIONS_PER_MS;
 /** The median moves with this node's monotonic clock; it is looked at anew this often, for clocks that jump or drift. */
 const RENEW_MS = 20;
 
@@ -54,6 +59,14 @@ export class ClusterClocks {
     }
     if (mutated('cluster-clock-uncapped')) return Infinity;
     return Math.floor(this.#median + monotonicMs * REVISIONS_PER_MS) + AHEAD;
+  }
+
+  /** Another node may make this one, which shows `now`, rely on no later instant. */
+  latestTrusted(now: Revision): Revision {
+    const cap = this.capAt(this.#clock.monotonicMs());
+    if (!Number.isFinite(cap)) return now + TRUSTED;
+    // Where time was dragged further already, nodes that follow it go on to understand each other.
+    return Math.max(cap + TRUSTED, now + 2 * AHEAD);
   }
 
   /** Of the group whose voters are furthest ahead. Clocks that are not known count as far behind. */

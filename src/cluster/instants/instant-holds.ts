@@ -4,6 +4,7 @@ import { type InstantAnswer, type InstantRequest, NO_INSTANT_ANSWER } from '../.
 import type { Revision } from '../../lsm/row-key.js';
 import type { Clock, Timer } from '../../ports/clock.js';
 import type { Group } from '../../replica/group.js';
+import { REVISIONS_PER_MS } from '../../replica/revision-clock.js';
 import type { GroupHost } from '../group-host.js';
 
 /** Longer than any scanner asks for. */
@@ -13,7 +14,7 @@ const MAX_HOLDS = 1024;
 
 export type HoldingHost = Pick<
   GroupHost,
-  'groups' | 'now' | 'rely' | 'notServing' | 'holdCommit' | 'whenLifted' | 'whenReached' | 'linearize'
+  'groups' | 'now' | 'latestTrusted' | 'rely' | 'notServing' | 'holdCommit' | 'whenLifted' | 'whenReached' | 'linearize'
 >;
 
 interface Hold {
@@ -87,6 +88,7 @@ export class InstantHolds {
 
   async #raise({ revision, partitions, holdMs }: InstantRequest): Promise<InstantAnswer> {
     const groups = this.#led(partitions);
+    this.#checkTrusted(revision);
     if (this.#holds.size >= MAX_HOLDS) {
       throw new CairnError('overloaded', `${this.#holds.size} scans hold commits back already; retry`);
     }
@@ -117,6 +119,7 @@ export class InstantHolds {
 
   async #lift(hold: Hold, revision: Revision): Promise<InstantAnswer> {
     if (revision > hold.revision) {
+      this.#checkTrusted(revision);
       hold.revision = revision;
       this.#place(hold);
     }
@@ -154,6 +157,7 @@ export class InstantHolds {
 
   /** From now on nothing at or below `revision` is appended; what was is decided when this resolves, and no later leader can add to it. */
   async #reach(groups: readonly Group[], revision: Revision): Promise<InstantAnswer> {
+    this.#checkTrusted(revision);
     const bound = this.#host.rely(revision);
     const indexes = groups.map(({ raft }) => raft.indexToCommit(revision));
     const applied = groups.map((group, i) => this.#host.whenReached(group, indexes[i]!));
@@ -173,6 +177,17 @@ export class InstantHolds {
       if (!group.isServing) throw this.#host.notServing(group);
       return group;
     });
+  }
+
+  /** Whatever a node asks for here becomes the time of the partitions: one that is wrong must not drag the cluster (Raft rule 20). */
+  #checkTrusted(revision: Revision): void {
+    const latest = this.#host.latestTrusted;
+    if (revision <= latest) return;
+    const found = `${Math.ceil((revision - latest) / REVISIONS_PER_MS / 1000)} s beyond`;
+    throw new CairnError(
+      'unavailable',
+      `expected an instant near the clocks of the cluster to read at, found one ${found}`,
+    );
   }
 
   #held(id: number): Hold {

@@ -1,6 +1,13 @@
 import type { CairnError } from '../../base/errors.js';
 import { FieldReader, malformed } from '../../codec/peer-fields.js';
-import { MAX_FRAME_ITEMS, TAG, decodePeerFrame, peerWire, type PeerFrame } from '../../codec/peer-protocol.js';
+import {
+  MAX_FRAME_ITEMS,
+  MAX_PEER_REVISION,
+  TAG,
+  decodePeerFrame,
+  peerWire,
+  type PeerFrame,
+} from '../../codec/peer-protocol.js';
 import { NO_DATA, type Entry } from '../../raft/entry.js';
 import type { Message } from '../../raft/message.js';
 import { unzigzag } from './heartbeat-packer.js';
@@ -446,7 +453,7 @@ export class FrameReader extends FieldReader {
 
 function clockNear(base: number, zigzagged: number): number {
   const clock = base + unzigzag(zigzagged);
-  if (clock < 0 || clock > Number.MAX_SAFE_INTEGER) throw malformed('a clock below 2^53', `${clock}`);
+  if (clock < 0 || clock > MAX_PEER_REVISION) throw malformed(`a clock of at most ${MAX_PEER_REVISION}`, `${clock}`);
   return clock;
 }
 

@@ -55,6 +55,7 @@ class World {
       {
         groups: [this.group],
         now: () => leader.clock,
+        latestTrusted: Infinity,
         rely: (instant) => {
           leader.clock = Math.max(leader.clock, instant);
           return null;

@@ -9,6 +9,7 @@ import type { Clock } from '../../../src/ports/clock.js';
 import type { Group } from '../../../src/replica/group.js';
 
 const HOLD_MS = 50;
+const TRUSTED = 1_000_000;
 
 afterEach(() => plantMutations([]));
 
@@ -61,6 +62,7 @@ class World {
       {
         groups: this.groups as unknown as Group[],
         now: () => 5000,
+        latestTrusted: TRUSTED,
         rely: (instant) => {
           this.relied = Math.max(this.relied, instant);
           return null;
@@ -230,6 +232,16 @@ test('a read of the past waits for what is written below it, and binds the clock
   world.commit();
   await new Promise(setImmediate);
   assert.deepEqual((answer as InstantAnswer | null)?.indexes, [3, 2]);
+});
+
+test('Raft rule 20: an instant far ahead of the clocks is refused, and nothing is bound or held by it', async () => {
+  const world = new World();
+  const ahead = TRUSTED + 1;
+  await assert.rejects(world.raise(ahead), { code: 'unavailable' });
+  await assert.rejects(world.ask({ step: 'reach', revision: ahead, partitions: [0] }), { code: 'unavailable' });
+  const { hold } = await world.raise(400);
+  await assert.rejects(world.ask({ step: 'lift', hold, revision: ahead }), { code: 'unavailable' });
+  assert.deepEqual([world.relied, world.held], [400, [400, 400]]);
 });
 
 test('the planted bugs in what leaders do for a scan are seen', async () => {

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { MAX_PEER_REVISION } from '../../../src/codec/peer-protocol.js';
 import { Configuration, type Member } from '../../../src/raft/configuration.js';
 import type { Entry } from '../../../src/raft/entry.js';
 import type { AppendMessage, HeartbeatMessage, Message } from '../../../src/raft/message.js';
@@ -13,6 +14,7 @@ const uint53 = fc.oneof(
   fc.integer({ min: 0, max: 2 ** 31 }),
   fc.maxSafeInteger().map(Math.abs),
 );
+const revisions = uint53.map((value) => Math.min(value, MAX_PEER_REVISION));
 const indexes = fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 2 ** 45 }));
 const kinds = fc.constantFrom<Entry['kind']>('normal', 'noop', 'config');
 const datas = fc.oneof(
@@ -20,7 +22,7 @@ const datas = fc.oneof(
   fc.uint8Array({ minLength: 60, maxLength: 200 }),
   fc.nat(70_000).map((length) => new Uint8Array(length).fill(length)),
 );
-const entries = fc.array(record({ term: uint53, kind: kinds, revision: uint53, data: datas }), { maxLength: 5 });
+const entries = fc.array(record({ term: uint53, kind: kinds, revision: revisions, data: datas }), { maxLength: 5 });
 const envelope = { group: uint53, from: uint53, to: uint53, term: uint53 };
 
 const members = fc
@@ -46,10 +48,10 @@ const members = fc
 const snapshots = record({
   index: uint53,
   term: uint53,
-  revision: uint53,
+  revision: revisions,
   configuration: members,
   configIndex: uint53,
-  floor: uint53,
+  floor: revisions,
 });
 
 const appends: fc.Arbitrary<AppendMessage> = record({
@@ -67,7 +69,7 @@ const appends: fc.Arbitrary<AppendMessage> = record({
 /** Any message at all. */
 export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
   appends,
-  record({ type: fc.constant('append_reply' as const), ...envelope, index: uint53, clock: uint53 }),
+  record({ type: fc.constant('append_reply' as const), ...envelope, index: uint53, clock: revisions }),
   record({
     type: fc.constant('append_reject' as const),
     ...envelope,
@@ -75,7 +77,7 @@ export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
     hintIndex: uint53,
     hintTerm: uint53,
     lost: fc.boolean(),
-    clock: uint53,
+    clock: revisions,
   }),
   record({ type: fc.constant('commit' as const), ...envelope, commit: uint53 }),
   record({
@@ -83,15 +85,15 @@ export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
     ...envelope,
     commit: uint53,
     token: fc.oneof(fc.nat(2), uint53),
-    clock: uint53,
-    confirmedClock: uint53,
+    clock: revisions,
+    confirmedClock: revisions,
   }),
   record({
     type: fc.constant('heartbeat_reply' as const),
     ...envelope,
     token: fc.oneof(fc.nat(2), uint53),
     index: uint53,
-    clock: uint53,
+    clock: revisions,
   }),
   record({
     type: fc.constant('vote' as const),
@@ -106,7 +108,7 @@ export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
     ...envelope,
     pre: fc.boolean(),
     granted: fc.boolean(),
-    clock: uint53,
+    clock: revisions,
   }),
   record({ type: fc.constant('timeout_now' as const), ...envelope }),
   record({ type: fc.constant('read' as const), ...envelope, token: uint53 }),
@@ -116,7 +118,7 @@ export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
     token: uint53,
     refused: fc.boolean(),
     index: uint53,
-    clock: uint53,
+    clock: revisions,
   }),
   record({ type: fc.constant('snapshot' as const), ...envelope, snapshot: snapshots }),
   record({ type: fc.constant('term_notice' as const), ...envelope }),
