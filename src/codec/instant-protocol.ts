@@ -40,6 +40,7 @@ const ERROR_CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'unavailable',
   'overloaded',
   'shutting_down',
+  'deadline_exceeded',
   'protocol_error',
 ]);
 

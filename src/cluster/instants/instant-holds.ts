@@ -6,15 +6,28 @@ import type { Clock, Timer } from '../../ports/clock.js';
 import type { Group } from '../../replica/group.js';
 import { REVISIONS_PER_MS } from '../../replica/revision-clock.js';
 import type { GroupHost } from '../group-host.js';
+import { AHEAD } from '../host/cluster-clocks.js';
+import { HOLD_ENDED } from './instant-round.js';
 
 /** Longer than any scanner asks for. */
 const MAX_HOLD_MS = 1000;
+/** A scan at an instant so far behind this node's clock is moved to that: more than the clocks of honest leaders differ. */
+const BEHIND = 2 * AHEAD;
 /** Of all scanners; each has one or two. */
 const MAX_HOLDS = 1024;
 
 export type HoldingHost = Pick<
   GroupHost,
-  'groups' | 'now' | 'latestTrusted' | 'rely' | 'notServing' | 'holdCommit' | 'whenLifted' | 'whenReached' | 'linearize'
+  | 'groups'
+  | 'now'
+  | 'readToken'
+  | 'latestTrusted'
+  | 'rely'
+  | 'notServing'
+  | 'holdCommit'
+  | 'whenLifted'
+  | 'whenReached'
+  | 'linearize'
 >;
 
 interface Hold {
@@ -52,12 +65,14 @@ export class InstantHolds {
   readonly #byPartition: (Map<Hold, number> | undefined)[] = [];
   /** By partition: no hold begins below it any more, because a read at it was answered, or is about to be. */
   readonly #shown: Float64Array;
-  #lastId = 0;
+  /** Those of an earlier life of the node mean nothing any more: its own begin above them. */
+  #lastId: number;
 
   constructor(host: HoldingHost, clock: Clock) {
     this.#host = host;
     this.#clock = clock;
     this.#shown = new Float64Array(host.groups.length);
+    this.#lastId = host.readToken;
   }
 
   get count(): number {
@@ -92,7 +107,8 @@ export class InstantHolds {
     if (this.#holds.size >= MAX_HOLDS) {
       throw new CairnError('overloaded', `${this.#holds.size} scans hold commits back already; retry`);
     }
-    let least = revision;
+    // A node that led nothing since its start may be far behind, and so would the expiry be that its scans show.
+    let least = revision < this.#host.now() - BEHIND ? this.#host.now() : revision;
     if (!mutated('cluster-instant-below-writes')) {
       for (const { raft, partition } of groups) least = Math.max(least, raft.latestInstant, this.#shown[partition]!);
     }
@@ -257,5 +273,5 @@ function isUnbroken({ groups, terms }: Hold): boolean {
 }
 
 function ended(): CairnError {
-  return new CairnError('unavailable', 'the hold for a scan has ended before all leaders had confirmed it');
+  return new CairnError(HOLD_ENDED, 'the hold for a scan has ended before all leaders had confirmed it');
 }

@@ -4,6 +4,9 @@ import { mutated } from '../../base/mutations.js';
 import type { InstantAnswer, InstantRequest } from '../../codec/instant-protocol.js';
 import type { Revision } from '../../lsm/row-key.js';
 
+/** The code of the error when a hold has ended by itself before it was confirmed. */
+export const HOLD_ENDED = 'deadline_exceeded';
+
 /** Asks the leaders on a node, which may be this one. Rejects with a CairnError. */
 export type AskNode = (nodeId: string, request: InstantRequest, timeoutMs: number) => Promise<InstantAnswer>;
 

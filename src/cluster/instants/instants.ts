@@ -1,4 +1,4 @@
-import { CairnError } from '../../base/errors.js';
+import { CairnError, type ErrorCode } from '../../base/errors.js';
 import { mutated } from '../../base/mutations.js';
 import type { InstantAnswer, InstantRequest } from '../../codec/instant-protocol.js';
 import type { Engine } from '../../engine/engine.js';
@@ -8,18 +8,22 @@ import type { Clock, Timer } from '../../ports/clock.js';
 import type { Random } from '../../ports/random.js';
 import type { GroupHost } from '../group-host.js';
 import type { InstantHolds } from './instant-holds.js';
-import { addIndexes, InstantRound, NO_FIELDS, type AskNode, type Confirmed } from './instant-round.js';
+import { addIndexes, HOLD_ENDED, InstantRound, NO_FIELDS, type AskNode, type Confirmed } from './instant-round.js';
 import { SharedRounds } from './shared-rounds.js';
 
-/** How long leaders hold commits back for one attempt; twice as long after each that failed, for slow networks and disks. */
+/** How long leaders hold commits back for one attempt; twice as long after one that this was too short for, half as long after success. */
 const HOLD_MS = 50;
 const LONGEST_HOLD_MS = 800;
+/** For this the leaders are asked without a hold whether they can commit at all. */
+const SETTLE_MS = LONGEST_HOLD_MS;
 /** An answer may take so much longer than the hold; then another attempt may find another leader. */
 const ANSWER_MS = 450;
 const FIRST_PAUSE_MS = 5;
 const LAST_PAUSE_MS = 100;
 /** While this node's replica is behind: a snapshot that it needs may wait for the end of the very read that waits for it. */
 const FLOOR_CHECK_MS = 20;
+/** Another attempt would end so too. */
+const FINAL_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['protocol_error', 'internal']);
 
 export interface InstantsOptions {
   readonly nodeId: string;
@@ -42,19 +46,25 @@ export class Instants {
   readonly #options: InstantsOptions;
   readonly #clock: Clock;
   readonly #rounds: SharedRounds<Confirmed>;
+  /** Further attempts, by the nodes that they need. */
+  readonly #roundsAgain = new Map<string, SharedRounds<Confirmed>>();
   /** By partition: this node's replica has everything that will ever be at or below. */
   readonly #complete: Float64Array;
   /** By partition: the newest of the reads that make it complete further. */
   readonly #completing = new Map<number, { readonly upTo: Revision; readonly done: Promise<void> }>();
-  #failuresInARow = 0;
+  #holdMs = HOLD_MS;
+  /** After a hold that was too short writes go on for as long, whoever wants to read. */
+  #restUntilMs = -Infinity;
   /** Since the start. */
   rounds = 0;
   failedRounds = 0;
+  /** Rounds that failed because a hold was too short. */
+  endedHolds = 0;
 
   constructor(options: InstantsOptions) {
     this.#options = options;
     this.#clock = options.clock;
-    this.#rounds = new SharedRounds(options.clock, (partitions, onHeld) => this.#round(partitions, onHeld));
+    this.#rounds = new SharedRounds(options.clock, (partitions, onHeld) => this.#round(partitions, onHeld, false));
     this.#complete = new Float64Array(options.host.groups.length);
   }
 
@@ -64,12 +74,11 @@ export class Instants {
    */
   take(partitions: readonly number[]): Promise<RevisionPin> {
     return this.#untilDeadline(async (attempt) => {
-      // What failed with others may be another's fault: whoever does not need everything goes on by itself.
-      const isAlone = attempt > 0 && partitions.length < this.#complete.length;
-      const { revision, indexes } = isAlone
-        ? await this.#round(partitions, () => undefined)
-        : await this.#rounds.join(partitions);
       const { engine } = this.#options;
+      // Where a partition has no leader, only those who read it wait.
+      const leaders = this.#leaders(partitions);
+      const round = attempt === 0 ? this.#rounds.join(partitions) : this.#again(leaders, partitions);
+      const { revision, indexes } = await round;
       if (revision < engine.historyFloor) throw overtaken();
       const pin = engine.pinRevision(revision);
       try {
@@ -88,7 +97,8 @@ export class Instants {
     if (partitions.every((partition) => this.#complete[partition]! >= revision)) return;
     await this.#untilDeadline(async () => {
       const indexes = new Map<number, number>();
-      await this.#askLeaders(partitions, { ...NO_FIELDS, step: 'reach', revision }, (nodeId, led, answer) =>
+      const request = { ...NO_FIELDS, step: 'reach', revision } as const;
+      await this.#askLeaders(partitions, request, HOLD_MS + ANSWER_MS, (nodeId, led, answer) =>
         addIndexes(indexes, nodeId, led, answer),
       );
       await this.#bringHere(partitions, indexes, revision);
@@ -120,17 +130,39 @@ export class Instants {
   async latestClock(partitions: readonly number[]): Promise<Revision> {
     return this.#untilDeadline(async () => {
       let latest = this.#options.host.now();
-      await this.#askLeaders(partitions, { ...NO_FIELDS, step: 'now' }, (_nodeId, _led, { revision }) => {
+      const request = { ...NO_FIELDS, step: 'now' } as const;
+      await this.#askLeaders(partitions, request, HOLD_MS + ANSWER_MS, (_nodeId, _led, { revision }) => {
         latest = Math.max(latest, revision);
       });
       return latest;
     });
   }
 
-  async #round(partitions: readonly number[], onHeld: () => void): Promise<Confirmed> {
+  /** What failed with others may be the fault of a leader that is not needed here; those that need the same ones go on together. */
+  async #again(leaders: ReadonlyMap<string, unknown>, partitions: readonly number[]): Promise<Confirmed> {
+    const key = [...leaders.keys()].sort((a, b) => (a < b ? -1 : 1)).join(' ');
+    let rounds = this.#roundsAgain.get(key);
+    if (rounds === undefined) {
+      rounds = new SharedRounds(this.#clock, (all, onHeld) => this.#round(all, onHeld, true));
+      this.#roundsAgain.set(key, rounds);
+    }
+    try {
+      return await rounds.join(partitions);
+    } finally {
+      if (rounds.isIdle && this.#roundsAgain.get(key) === rounds) this.#roundsAgain.delete(key);
+    }
+  }
+
+  async #round(partitions: readonly number[], onHeld: () => void, isAgain: boolean): Promise<Confirmed> {
     const { host, engine } = this.#options;
+    if (isAgain || this.#holdMs > HOLD_MS) {
+      // For leaders that can't commit now, or are silent, nobody else is held.
+      await this.#askLeaders(partitions, { ...NO_FIELDS, step: 'reach', revision: host.now() }, SETTLE_MS, () => {});
+    }
+    const restMs = this.#restUntilMs - this.#clock.monotonicMs();
+    if (restMs > 0) await this.#sleep(restMs);
     const from = Math.max(host.now(), engine.historyFloor);
-    const holdMs = Math.min(HOLD_MS * 2 ** Math.min(this.#failuresInARow, 10), LONGEST_HOLD_MS);
+    const holdMs = this.#holdMs;
     const pin = engine.pinRevision(from);
     this.rounds++;
     try {
@@ -142,11 +174,15 @@ export class Instants {
         ask: (nodeId, request, timeoutMs) => this.#ask(nodeId, request, timeoutMs),
         onHeld,
       }).run();
-      this.#failuresInARow = 0;
+      this.#holdMs = Math.max(HOLD_MS, holdMs / 2);
       return confirmed;
     } catch (error) {
-      this.#failuresInARow++;
       this.failedRounds++;
+      if (error instanceof CairnError && error.code === HOLD_ENDED) {
+        this.endedHolds++;
+        this.#holdMs = Math.max(this.#holdMs, Math.min(2 * holdMs, LONGEST_HOLD_MS));
+        this.#restUntilMs = this.#clock.monotonicMs() + holdMs;
+      }
       throw error;
     } finally {
       // Those who share the round have pinned its instant by then.
@@ -219,11 +255,12 @@ export class Instants {
   async #askLeaders(
     partitions: readonly number[],
     request: InstantRequest,
+    timeoutMs: number,
     onAnswer: (nodeId: string, led: readonly number[], answer: InstantAnswer) => void,
   ): Promise<void> {
     await Promise.all(
       Array.from(this.#leaders(partitions), async ([nodeId, led]) => {
-        const answer = await this.#ask(nodeId, { ...request, partitions: led }, HOLD_MS + ANSWER_MS);
+        const answer = await this.#ask(nodeId, { ...request, partitions: led }, timeoutMs);
         onAnswer(nodeId, led, answer);
       }),
     );
@@ -248,16 +285,20 @@ export class Instants {
       try {
         return await work(attempt);
       } catch (error) {
-        if (!(error instanceof CairnError)) throw error;
+        if (!(error instanceof CairnError) || FINAL_CODES.has(error.code)) throw error;
         const longestMs = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempt, 10));
         const pauseMs = 1 + (random.uint32() / 2 ** 32) * longestMs;
         if (this.#clock.monotonicMs() + pauseMs >= deadlineMs) {
           const text = `no instant for a read of several partitions within ${requestTimeoutMs} ms: ${error.message}`;
           throw new CairnError('unavailable', text, { cause: error });
         }
-        await new Promise<void>((resolve) => void this.#clock.setTimer(pauseMs, resolve));
+        await this.#sleep(pauseMs);
       }
     }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#clock.setTimer(ms, resolve));
   }
 }
 

@@ -32,6 +32,10 @@ export class SharedRounds<T> {
     this.#run = run;
   }
 
+  get isIdle(): boolean {
+    return this.#gathering === null && this.#coming === null;
+  }
+
   join(partitions: readonly number[]): Promise<T> {
     const gathering = this.#gathering;
     if (gathering !== null && gathering.covers(partitions)) return gathering.outcome;

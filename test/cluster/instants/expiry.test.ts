@@ -56,6 +56,7 @@ class World {
         groups: [this.group],
         now: () => leader.clock,
         latestTrusted: Infinity,
+        readToken: 0,
         rely: (instant) => {
           leader.clock = Math.max(leader.clock, instant);
           return null;

@@ -3,10 +3,11 @@ import { afterEach, test } from 'node:test';
 import { CairnError } from '../../../src/base/errors.js';
 import { plantMutations } from '../../../src/base/mutations.js';
 import { InstantHolds } from '../../../src/cluster/instants/instant-holds.js';
-import { NO_FIELDS } from '../../../src/cluster/instants/instant-round.js';
+import { HOLD_ENDED, NO_FIELDS } from '../../../src/cluster/instants/instant-round.js';
 import type { InstantAnswer, InstantRequest } from '../../../src/codec/instant-protocol.js';
 import type { Clock } from '../../../src/ports/clock.js';
 import type { Group } from '../../../src/replica/group.js';
+import { REVISIONS_PER_MS } from '../../../src/replica/revision-clock.js';
 
 const HOLD_MS = 50;
 const TRUSTED = 1_000_000;
@@ -47,9 +48,10 @@ class World {
   readonly waiting: { readonly group: FakeGroup; readonly index: number; readonly done: () => void }[] = [];
   readonly rounds: { readonly group: FakeGroup; readonly done: (error?: CairnError) => void }[] = [];
   relied = 0;
+  now = 5000;
   readonly holds: InstantHolds;
 
-  constructor() {
+  constructor(readToken = 0) {
     const clock = {
       setTimer: (delayMs: number, callback: () => void) => {
         const timer = { atMs: delayMs, callback, isCancelled: false };
@@ -61,8 +63,11 @@ class World {
     this.holds = new InstantHolds(
       {
         groups: this.groups as unknown as Group[],
-        now: () => 5000,
-        latestTrusted: TRUSTED,
+        now: () => this.now,
+        get latestTrusted() {
+          return this.now() + TRUSTED;
+        },
+        readToken,
         rely: (instant) => {
           this.relied = Math.max(this.relied, instant);
           return null;
@@ -162,7 +167,7 @@ test('Raft rule 22: a hold that has ended by itself is not confirmed', async () 
   assert.equal(world.timers[0]!.atMs, HOLD_MS);
   world.timeIsOver();
   assert.deepEqual(world.held, [Infinity, Infinity]);
-  await assert.rejects(world.confirm(hold), { code: 'unavailable' });
+  await assert.rejects(world.confirm(hold), { code: HOLD_ENDED });
 });
 
 test('a raise that waits for a commit which does not come ends with its hold', async () => {
@@ -170,7 +175,7 @@ test('a raise that waits for a commit which does not come ends with its hold', a
   world.groups[0]!.log.push(300);
   const answer = world.raise(400);
   world.timeIsOver();
-  await assert.rejects(answer, { code: 'unavailable' });
+  await assert.rejects(answer, { code: HOLD_ENDED });
   assert.equal(world.holds.count, 0);
 });
 
@@ -236,12 +241,33 @@ test('a read of the past waits for what is written below it, and binds the clock
 
 test('Raft rule 20: an instant far ahead of the clocks is refused, and nothing is bound or held by it', async () => {
   const world = new World();
-  const ahead = TRUSTED + 1;
+  const ahead = world.now + TRUSTED + 1;
   await assert.rejects(world.raise(ahead), { code: 'unavailable' });
   await assert.rejects(world.ask({ step: 'reach', revision: ahead, partitions: [0] }), { code: 'unavailable' });
   const { hold } = await world.raise(400);
   await assert.rejects(world.ask({ step: 'lift', hold, revision: ahead }), { code: 'unavailable' });
   assert.deepEqual([world.relied, world.held], [400, [400, 400]]);
+});
+
+test('Raft rule 22: what was meant for a hold of an earlier life of the node touches none of this one', async () => {
+  const earlier = await new World(1000).raise(400);
+  const world = new World(2000);
+  const { hold } = await world.raise(500);
+  await assert.rejects(world.confirm(earlier.hold), { code: HOLD_ENDED });
+  await world.ask({ step: 'release', hold: earlier.hold });
+  assert.deepEqual(world.held, [500, 500]);
+  assert.notEqual(hold, earlier.hold);
+});
+
+test('a scan through a node whose time is far behind is at the time of the leaders', async () => {
+  const world = new World();
+  world.now = 10_000 * REVISIONS_PER_MS;
+  const { revision } = await world.raise(world.now - 1001 * REVISIONS_PER_MS);
+  assert.equal(revision, world.now);
+  const other = new World();
+  other.now = world.now;
+  const near = world.now - 999 * REVISIONS_PER_MS;
+  assert.equal((await other.raise(near)).revision, near);
 });
 
 test('the planted bugs in what leaders do for a scan are seen', async () => {
