@@ -22,7 +22,7 @@ import { NodeRandom } from './platform/node-random.js';
 import { PiscinaExecutor } from './platform/piscina-executor.js';
 import { startHttpServer } from './server/http/http-server.js';
 import { ClusterMember } from './server/cluster-member.js';
-import { observeGroups, observePeers } from './server/cluster-metrics.js';
+import { observeGroups, observeInstants, observePeers } from './server/cluster-metrics.js';
 import { startManagementServer } from './server/management/management-server.js';
 import { LOOP_DELAY_RESOLUTION_MS, Metrics } from './server/metrics.js';
 import { NodeService, type NodeServiceOptions } from './server/node-service.js';
@@ -129,6 +129,7 @@ export async function startNode(config: Config, logger: Logger, onFatal: (error:
     };
     const cluster = await member?.join(node, localOptions);
     if (member !== null) observePeers(metrics, () => member.peers!.stats());
+    if (cluster !== undefined) observeInstants(metrics, cluster.instants, cluster.holds);
     const local = cluster?.local ?? new NodeService(localOptions);
     const service: Service = cluster?.service ?? local;
     const loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });

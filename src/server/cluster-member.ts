@@ -52,6 +52,7 @@ export interface ClusterServices {
   /** The whole cluster's. */
   readonly service: RoutedService;
   readonly instants: Instants;
+  readonly holds: InstantHolds;
 }
 
 /**
@@ -158,7 +159,7 @@ export class ClusterMember {
       requestTimeoutMs,
       ...tuning?.routed,
     });
-    return { local, service, instants };
+    return { local, service, instants, holds };
   }
 
   /** Why the peer is not wanted, or null. */

@@ -1,3 +1,5 @@
+import type { InstantHolds } from '../cluster/instants/instant-holds.js';
+import type { Instants } from '../cluster/instants/instants.js';
 import type { PeerCounters, PeerState, PeerStats } from '../cluster/peers/stats.js';
 import type { Group } from '../replica/group.js';
 import type { Metrics, Sample } from './metrics.js';
@@ -31,6 +33,35 @@ export function observeGroups(metrics: Metrics, groups: readonly Group[]): void 
   metrics.counter('cairn_group_elections_won_total', 'Elections that this replica won', ['partition'], () =>
     each(({ electionsWon }) => electionsWon),
   );
+}
+
+/** Adds what reads over several partitions cost: this node's own, and, as `holds`, those of all nodes on the leaders here. */
+export function observeInstants(
+  metrics: Metrics,
+  instants: Pick<Instants, 'rounds' | 'failedRounds' | 'endedHolds'>,
+  holds: Pick<InstantHolds, 'count' | 'heldMs'>,
+): void {
+  const count = (name: string, help: string, value: () => number): void =>
+    metrics.counter(name, help, [], () => [{ labels: {}, value: value() }]);
+  count(
+    'cairn_instant_rounds_total',
+    'Attempts to find an instant for reads of several partitions',
+    () => instants.rounds,
+  );
+  count('cairn_instant_rounds_failed_total', 'Those that were begun anew', () => instants.failedRounds);
+  count(
+    'cairn_instant_holds_ended_total',
+    'Those for which commits would have had to be held longer',
+    () => instants.endedHolds,
+  );
+  count(
+    'cairn_instant_held_seconds_total',
+    'How long leaders here held commits for such reads, in all',
+    () => holds.heldMs / 1000,
+  );
+  metrics.gauge('cairn_instant_holds', 'Reads for which leaders here hold commits now', [], () => [
+    { labels: {}, value: holds.count },
+  ]);
 }
 
 /** Adds what the connections to other nodes measure. */

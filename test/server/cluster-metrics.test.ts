@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '../../src/base/prng.js';
 import { newCounters } from '../../src/cluster/peers/stats.js';
-import { observeGroups, observePeers } from '../../src/server/cluster-metrics.js';
+import { observeGroups, observeInstants, observePeers } from '../../src/server/cluster-metrics.js';
 import { Metrics } from '../../src/server/metrics.js';
 import { SimNode } from '../cluster/sim-node.js';
 import { SimMachine } from '../sim/sim-machine.js';
@@ -43,4 +43,19 @@ test('each other node tells whether it is up and its round trip, once that was m
   assert.match(text, /cairn_peer_round_trip_seconds\{node="n2"\} 0\.0005\n/);
   assert.doesNotMatch(text, /round_trip_seconds\{node="n3"\}/);
   assert.match(text, /cairn_peer_sent_bytes_total 12\n/);
+});
+
+test('reads over several partitions tell their attempts and how long they held commits', async () => {
+  const metrics = new Metrics();
+  observeInstants(metrics, { rounds: 5, failedRounds: 2, endedHolds: 1 }, { count: 3, heldMs: 250 });
+  const text = await metrics.text();
+  for (const sample of [
+    'rounds_total 5',
+    'rounds_failed_total 2',
+    'holds_ended_total 1',
+    'held_seconds_total 0.25',
+    'holds 3',
+  ]) {
+    assert.ok(text.includes(`\ncairn_instant_${sample}\n`), sample);
+  }
 });

@@ -37,6 +37,7 @@ interface Hold {
   readonly groups: readonly Group[];
   /** In which this node leads them. */
   readonly terms: readonly number[];
+  readonly sinceMs: number;
   /** This node's clock can't fall below the revision any more. */
   bound: Promise<void> | null;
   timer: Timer | null;
@@ -67,6 +68,8 @@ export class InstantHolds {
   readonly #shown: Float64Array;
   /** Those of an earlier life of the node mean nothing any more: its own begin above them. */
   #lastId: number;
+  /** How long the holds lasted that have ended, in all. */
+  heldMs = 0;
 
   constructor(host: HoldingHost, clock: Clock) {
     this.#host = host;
@@ -117,6 +120,7 @@ export class InstantHolds {
       revision: least,
       groups,
       terms: groups.map(({ raft }) => raft.term),
+      sinceMs: this.#clock.monotonicMs(),
       bound: null,
       timer: null,
       onEnd: () => undefined,
@@ -229,6 +233,7 @@ export class InstantHolds {
   #end(hold: Hold, why: CairnError): void {
     if (!this.#holds.delete(hold.id)) return;
     hold.timer?.cancel();
+    this.heldMs += this.#clock.monotonicMs() - hold.sinceMs;
     this.#letGo(hold);
     hold.onEnd(why);
   }

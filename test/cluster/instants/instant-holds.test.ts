@@ -49,10 +49,12 @@ class World {
   readonly rounds: { readonly group: FakeGroup; readonly done: (error?: CairnError) => void }[] = [];
   relied = 0;
   now = 5000;
+  elapsedMs = 0;
   readonly holds: InstantHolds;
 
   constructor(readToken = 0) {
     const clock = {
+      monotonicMs: () => this.elapsedMs,
       setTimer: (delayMs: number, callback: () => void) => {
         const timer = { atMs: delayMs, callback, isCancelled: false };
         this.timers.push(timer);
@@ -155,10 +157,12 @@ test('a confirmed hold is let go, and tells where the instant lies in each log',
   const { hold } = await world.raise(400);
   world.groups[1]!.log.push(410);
   world.commit();
+  world.elapsedMs += 3;
   const { indexes } = await world.confirm(hold);
   assert.deepEqual(indexes, [2, 2]);
   assert.deepEqual(world.held, [Infinity, Infinity]);
   assert.equal(world.holds.count, 0);
+  assert.equal(world.holds.heldMs, 3);
 });
 
 test('Raft rule 22: a hold that has ended by itself is not confirmed', async () => {
