@@ -120,6 +120,8 @@ export class ForwardedRequests {
     }
     if (requests.length === 0 && instant.length === 0)
       throw new CairnError('protocol_error', 'expected requests behind the header, found none');
+    if (requests.length > 0 && instant.length > 0)
+      throw new CairnError('protocol_error', `expected no requests behind a step of a read, found ${requests.length}`);
     return {
       bytes: walk.bytes,
       requestsStart,

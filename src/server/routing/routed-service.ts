@@ -159,11 +159,13 @@ export class RoutedService implements Service {
   }
 
   multiGet(keys: readonly Uint8Array[], options: ReadOptions): Promise<MultiGetResult> {
-    return this.#local.multiGet(keys, options);
+    let bytes = 0;
+    for (const { length } of keys) bytes += length;
+    return this.#bounded(bytes, () => this.#local.multiGet(keys, options));
   }
 
   openScan(options: ScanOptions): Promise<Scan> {
-    return this.#local.openScan(options);
+    return this.#bounded(options.startKey.length, () => this.#local.openScan(options));
   }
 
   readiness(): Readiness {
@@ -191,21 +193,42 @@ export class RoutedService implements Service {
 
   /** False when there is no room for the call; it fails then, after the caller's step. */
   #hold(call: RoutedCall): boolean {
-    const isFull = this.#heldCalls >= this.#maxCalls || this.#heldBytes + call.bytes > this.#maxBytes;
-    if (isFull && this.#heldCalls > 0) {
-      const held = `${this.#heldCalls} calls with ${this.#heldBytes} bytes`;
-      const error = new CairnError('overloaded', `${held} are under way to other nodes or wait for a leader; retry`);
-      queueMicrotask(() => call.fail(error));
+    const refusal = this.#noRoom(call.bytes);
+    if (refusal !== null) {
+      queueMicrotask(() => call.fail(refusal));
       return false;
     }
-    const { bytes } = call;
+    call.onEnded = this.#take(call.bytes);
+    return true;
+  }
+
+  /** A read that waits for the leaders of its partitions, or for their word. */
+  async #bounded<T>(bytes: number, read: () => Promise<T>): Promise<T> {
+    const refusal = this.#noRoom(bytes);
+    if (refusal !== null) throw refusal;
+    const giveBack = this.#take(bytes);
+    try {
+      return await read();
+    } finally {
+      giveBack();
+    }
+  }
+
+  #noRoom(bytes: number): CairnError | null {
+    const isFull = this.#heldCalls >= this.#maxCalls || this.#heldBytes + bytes > this.#maxBytes;
+    if (!isFull || this.#heldCalls === 0) return null;
+    const held = `${this.#heldCalls} calls with ${this.#heldBytes} bytes`;
+    return new CairnError('overloaded', `${held} are under way to other nodes or wait for a leader; retry`);
+  }
+
+  /** Returns what gives the room back. */
+  #take(bytes: number): () => void {
     this.#heldCalls++;
     this.#heldBytes += bytes;
-    call.onEnded = () => {
+    return () => {
       this.#heldCalls--;
       this.#heldBytes -= bytes;
     };
-    return true;
   }
 
   #attempt(call: RoutedCall, leader: PartitionLeader | null): void {

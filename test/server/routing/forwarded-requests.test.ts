@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Response, decodeResponse, encodeRequestFrame } from '../../../src/codec/client-protocol.js';
+import {
+  type Response,
+  decodeResponse,
+  encodeForwardHeaderFrame,
+  encodeRequestFrame,
+} from '../../../src/codec/client-protocol.js';
+import { encodeInstantRequest } from '../../../src/codec/instant-protocol.js';
 import { FrameWalk, encodeEnvelope } from '../../../src/server/routing/envelope.js';
 import { RoutingWorld } from './routing-world.js';
 
@@ -139,6 +145,13 @@ test('a body that is not one of ours is refused before anything of it is execute
     'no id': encodeEnvelope(500, [encodeRequestFrame({ put: { key, value } })]),
     'a range': encodeEnvelope(500, [put, encodeRequestFrame({ id: 2, range: {} })]),
     'nothing known': encodeEnvelope(500, [put, encodeRequestFrame({ id: 2 })]),
+    'requests behind a step of a read': Buffer.concat([
+      encodeForwardHeaderFrame(
+        500,
+        encodeInstantRequest({ step: 'now', revision: 0, hold: 0, holdMs: 0, partitions: [0] }),
+      ),
+      encodeRequestFrame({ id: 1, put: { key, value } }),
+    ]),
     'a huge length': Buffer.concat([good, Uint8Array.of(255, 255, 255, 255)]),
   };
   for (const [what, body] of Object.entries(bodies)) {

@@ -434,6 +434,25 @@ test('reads that wait for a leader are bounded, and those whose clients have gon
   assert.equal(world.node('n1').local.reads, 2, 'nobody asks for those who have gone');
 });
 
+test('reads of several keys that wait for leaders are bounded too', async () => {
+  const world = worldLedBy(null, { routed: { maxCalls: 3 } });
+  const { routed, local } = world.node('n1');
+  let open = (): void => undefined;
+  local.gate = new Promise((resolve) => void (open = resolve));
+  const read = (): Promise<unknown> => routed.multiGet([Buffer.from('a')], { at: 0 });
+  const reads = [read(), read(), read()];
+  await assert.rejects(read(), { code: 'overloaded' });
+  await assert.rejects(
+    routed.openScan({ startKey: Buffer.from('a'), endKey: null, reverse: false, keysOnly: true, at: 0 }),
+    {
+      code: 'overloaded',
+    },
+  );
+  open();
+  await Promise.all(reads);
+  assert.deepEqual([routed.routing.heldCalls, routed.routing.heldBytes], [0, 0]);
+});
+
 test('a plain write that the local leader refuses in the very step of a hand-over follows the leadership, as others do', async () => {
   for (const code of ['not_ready', 'not_leader'] as const) {
     const world = worldLedBy('n1');
