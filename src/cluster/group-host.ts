@@ -37,7 +37,7 @@ export interface GroupHostOptions {
   readonly requestTimeoutMs: number;
   /** Raft's interval of time. */
   readonly tickMs: number;
-  /** The token of the first ReadIndex round: above all of this data directory's earlier lives. */
+  /** The token of the first ReadIndex round: this one and those above it were not used in an earlier life of the data directory. */
   readonly firstReadToken: number;
   /** As `GroupHost.missingMembers`; nobody unless told. */
   readonly missingMembers?: () => readonly string[];

@@ -220,7 +220,7 @@ export async function openLocalNode(options: LocalNodeOptions): Promise<LocalNod
       onFatal,
       requestTimeoutMs: options.requestTimeoutMs,
       tickMs: options.tuning?.tickMs ?? TICK_MS,
-      firstReadToken: recoveredBound + 1,
+      firstReadToken: randomToken(options.random),
       ...(options.missingMembers === undefined ? {} : { missingMembers: options.missingMembers }),
     });
     await host.startAlone();
@@ -309,6 +309,11 @@ async function groupStates(engine: Engine, identity: NodeIdentity): Promise<Grou
     }
     return state;
   });
+}
+
+/** The tokens from here on are of this life alone. A bound on disk would do only if each life wrote a new one before it asks anything. */
+function randomToken(random: Random): number {
+  return 1 + (random.uint32() % 2 ** 20) * 2 ** 32 + random.uint32();
 }
 
 /** What the group has applied, for the manifest. */

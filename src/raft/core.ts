@@ -7,6 +7,7 @@ import { Membership } from './membership.js';
 import type { Message, SnapshotMeta } from './message.js';
 import type { RaftEnvironment, RaftOptions, RaftStart } from './options.js';
 import { RaftLog } from './raft-log.js';
+import { Repair } from './repair.js';
 import type { LoadRequest, ReadState, Ready, RoleName } from './ready.js';
 
 /** One of leader, follower and candidate; a new object for each time in office, so nothing is left over from the last one. */
@@ -50,13 +51,12 @@ export class Core {
   /** Applied by the host; and handed to it. */
   applied: number;
   committedHandedOut: number;
-  /** See RaftStart; 0: may vote. */
-  repairIndex: number;
+  /** What this member has lost; null: nothing, it may vote. */
+  repair: Repair | null;
   /** The highest clock that a quorum confirmed to a leader, as far as this member has heard. */
   confirmedClock = 0;
   /** Something may have to be collected. */
   changed = true;
-  readonly #repairTerm: number;
   #hardStateChanged = false;
   #truncatedFrom = 0;
   #clockBound = 0;
@@ -83,8 +83,7 @@ export class Core {
     this.vote = start.hardState.vote;
     this.applied = start.appliedIndex;
     this.committedHandedOut = start.appliedIndex;
-    this.repairIndex = start.repairIndex;
-    this.#repairTerm = start.hardState.term;
+    this.repair = start.repairIndex > 0 ? new Repair(start.repairIndex, start.hardState.term) : null;
     // The hard state's commit index is a hint that may outlive the tail of a damaged log.
     this.commit = Math.max(start.appliedIndex, Math.min(start.hardState.commit, this.log.lastIndex));
     this.electionTimeout = options.electionTicks;
@@ -104,7 +103,7 @@ export class Core {
   }
 
   get mayVote(): boolean {
-    return this.repairIndex === 0 || mutated('raft-repair-votes');
+    return this.repair === null || mutated('raft-repair-votes');
   }
 
   /** Heard from a leader within the minimum election timeout: whoever wants to replace it is not answered (Raft rule 9). */
@@ -210,14 +209,6 @@ export class Core {
     this.commit = snapshot.index;
     this.committedHandedOut = snapshot.index;
     this.#installing = snapshot;
-  }
-
-  /** The disk holds the leader's log up to `index`: is that what was lost? */
-  repairedTo(index: number): void {
-    if (this.repairIndex === 0) return;
-    // A leader of a later term was elected without this replica's vote, so what this replica once helped to commit is below
-    // that leader's first entry.
-    if (index >= this.repairIndex || this.log.term(index) > this.#repairTerm) this.repairIndex = 0;
   }
 
   // --- ready

@@ -5,6 +5,7 @@ import type { Core, Role, Transitions } from './core.js';
 import { NO_MEMBER } from './entry.js';
 import type { AppendMessage, HeartbeatMessage, Message, ReadReply, SnapshotMeta } from './message.js';
 import type { ReadState } from './ready.js';
+import type { Repair } from './repair.js';
 import { UNKNOWN_TERM } from './term-runs.js';
 
 /** Takes a leader's log, for one term. Learners and members that were removed are followers too. */
@@ -20,6 +21,7 @@ export class Follower implements Role {
   /** What the leader was last told to be durable here. */
   #acknowledged: number;
   #answerDue = false;
+  #repairTicks = 0;
   /** Reads that the leader was asked for, and how many ticks ago. */
   readonly #reads = new Map<number, number>();
   /** Answered reads whose instant is not durably this member's own past yet. */
@@ -51,6 +53,9 @@ export class Follower implements Role {
         break;
       case 'read_reply':
         this.#onReadReply(message);
+        break;
+      case 'repair_reply':
+        this.#core.repair?.answered(message);
         break;
       default:
         // Answers to what this member asked in another role.
@@ -99,7 +104,7 @@ export class Follower implements Role {
 
   /** Skips whole terms: no entry of a later term than the leader's entry there can match (thesis, 5.3). */
   #reject({ prevIndex, prevTerm, from }: AppendMessage): void {
-    const { log, group, id, term, repairIndex, environment } = this.#core;
+    const { log, group, id, term, repair, environment } = this.#core;
     const hintIndex = log.highestAtOrBelow(Math.min(prevIndex, log.lastIndex), prevTerm);
     this.#core.send({
       type: 'append_reject',
@@ -110,7 +115,7 @@ export class Follower implements Role {
       rejectedIndex: prevIndex,
       hintIndex,
       hintTerm: log.term(hintIndex),
-      lost: repairIndex > 0,
+      lost: repair !== null,
       clock: environment.wallClock(),
     });
   }
@@ -170,11 +175,28 @@ export class Follower implements Role {
   }
 
   persisted(): void {
-    this.#core.repairedTo(this.#durableMatch);
+    this.#endRepair();
     this.#takeBoundReads();
   }
 
+  /** Also when nothing was written: what is here may be all that the leader has. */
+  #endRepair(): void {
+    const core = this.#core;
+    if (core.repair === null) return;
+    const index = this.#durableMatch;
+    if (core.repair.endsAt(index, core.log.term(index), core.term)) core.repair = null;
+  }
+
+  #askForRepair(repair: Repair): void {
+    const { group, id, leader, term, environment } = this.#core;
+    const token = repair.question(term, () => environment.readToken());
+    if (token === 0) return;
+    this.#core.changed = true;
+    this.#core.send({ type: 'repair', group, from: id, to: leader, term, token });
+  }
+
   flush(): void {
+    this.#endRepair();
     const { leader, group, id, term, environment } = this.#core;
     if (leader === NO_MEMBER) return;
     const index = this.#durableMatch;
@@ -202,6 +224,10 @@ export class Follower implements Role {
       return;
     }
     for (const [token, age] of this.#reads) this.#waitForRead(token, age + 1);
+    // Question or answer may be lost.
+    if (core.repair !== null && core.leader !== NO_MEMBER && ++this.#repairTicks % core.options.heartbeatTicks === 0) {
+      this.#askForRepair(core.repair);
+    }
   }
 
   readIndex(token: number): boolean {

@@ -84,6 +84,10 @@ export class Leader implements Role {
         progress.active = true;
         this.#addRead(message.from, message.token);
         break;
+      case 'repair':
+        progress.active = true;
+        this.#onRepair(progress, message.token);
+        break;
       default:
         // Votes that came late.
         break;
@@ -156,7 +160,8 @@ export class Leader implements Role {
   #handOver(): void {
     const core = this.#core;
     this.flush();
-    const heir = core.configuration.voters.find((id) => this.#matchOf(id) === core.log.lastIndex);
+    const { voters } = core.configuration;
+    const heir = voters.find((id) => this.#matchOf(id) === core.log.lastIndex && !this.isRepairing(id));
     if (heir !== undefined) this.#sendTimeoutNow(heir);
     this.#transitions.becomeFollower(core.term, NO_MEMBER);
   }
@@ -211,6 +216,11 @@ export class Leader implements Role {
   isCaughtUp(id: MemberId): boolean {
     const progress = this.replicator.members.get(id);
     return progress?.state === 'replicate' && progress.match + this.#core.options.promotionLag >= this.#core.commit;
+  }
+
+  /** Has said of late that its disk lost entries: it would not stand. */
+  isRepairing(id: MemberId): boolean {
+    return (this.replicator.members.get(id)?.repairTicks ?? 0) > 0;
   }
 
   // --- reads
@@ -287,6 +297,7 @@ export class Leader implements Role {
   transfer(to: MemberId): TransferRefusal | null {
     if (this.#transferee !== NO_MEMBER) return 'transferring';
     if (to === this.#core.id || !this.#core.configuration.voters.includes(to)) return 'not_a_voter';
+    if (this.isRepairing(to)) return 'repairing';
     this.#transferee = to;
     this.#transferTicks = 0;
     this.#transfereeTold = false;
@@ -300,6 +311,22 @@ export class Leader implements Role {
     if (progress === undefined || progress.match < this.#core.log.lastIndex) return;
     if (again || !this.#transfereeTold) this.#sendTimeoutNow(this.#transferee);
     this.#transfereeTold = true;
+  }
+
+  /** It may have acknowledged whatever this log holds now, nothing else of this term: see `Repair`. Until it is whole it can't lead. */
+  #onRepair(progress: Progress, token: number): void {
+    const { id, group, term, log, options } = this.#core;
+    progress.repairTicks = options.electionTicks;
+    if (this.#transferee === progress.id) this.#transferee = NO_MEMBER;
+    this.#core.send({
+      type: 'repair_reply',
+      group,
+      from: id,
+      to: progress.id,
+      term,
+      token,
+      lastIndex: log.lastIndex,
+    });
   }
 
   #sendTimeoutNow(to: MemberId): void {

@@ -17,6 +17,8 @@ export type Message =
   | TimeoutNowMessage
   | ReadMessage
   | ReadReply
+  | RepairMessage
+  | RepairReply
   | SnapshotMessage
   | TermNotice;
 
@@ -117,6 +119,20 @@ export interface ReadReply extends Envelope {
   readonly refused: boolean;
   readonly index: number;
   readonly clock: number;
+}
+
+/** A member that has lost entries asks its leader how far the leader's log reaches: see `Repair`. */
+export interface RepairMessage extends Envelope {
+  readonly type: 'repair';
+  /** Never used in an earlier life of the sender's data directory. */
+  readonly token: number;
+}
+
+export interface RepairReply extends Envelope {
+  readonly type: 'repair_reply';
+  readonly token: number;
+  /** The last index of the leader's log when it was asked. */
+  readonly lastIndex: number;
 }
 
 /** What a snapshot says of itself; the data travels beside. */

@@ -20,7 +20,7 @@ export interface RaftEnvironment {
   nextRevision(above: number): number;
   /**
    * The ReadIndex round of this loop turn: the same for all groups of the node until their `ready()` was collected, then a higher one.
-   * Never repeated in the life of the data directory: begin at the clock's recovered bound, for example.
+   * None that an earlier life of the data directory used: begin at random, for example.
    */
   readToken(): number;
 }
@@ -72,8 +72,8 @@ export interface RaftStart {
   readonly configuration: ConfigurationAt;
   /**
    * The log on disk is damaged or shorter than what this replica may have acknowledged, up to this index at most (Raft rule 15). It then
-   * takes entries, but neither votes nor stands for election until its disk holds the log up to this index again, or an
-   * entry of a leader that was elected without it. 0: the log is whole.
+   * takes entries, but neither votes nor stands for election until its disk holds the log up to this index again, an entry of a leader
+   * that was elected without it, or all that its leader had after it was asked: see `Repair`. 0: the log is whole.
    */
   readonly repairIndex: number;
 }

@@ -29,6 +29,8 @@ export class Progress {
   active = false;
   /** In `snapshot`: the stream has ended; what came of it must show within so many ticks. 0: it has not. */
   retryTicks = 0;
+  /** It repairs its log, as it said not longer ago than an election timeout: so many ticks are left of that. 0: it has not. */
+  repairTicks = 0;
   /** Its wall clock in its last answer; 0: not heard of in this term. */
   clock = 0;
   /** The newest ReadIndex round that it acknowledged. */

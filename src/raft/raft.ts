@@ -34,6 +34,8 @@ export interface MemberProgress {
   readonly state: ProgressState;
   readonly match: number;
   readonly caughtUp: boolean;
+  /** Has said of late that its disk lost entries: it neither votes nor stands. */
+  readonly repairing: boolean;
   /** Its wall clock in its last answer of this term; 0: none yet. */
   readonly clock: number;
 }
@@ -348,7 +350,12 @@ export class Raft implements Transitions {
 
   /** May not vote yet: see RaftStart. */
   get repairing(): boolean {
-    return this.#core.repairIndex > 0;
+    return this.#core.repair !== null;
+  }
+
+  /** As in RaftStart; 0: may vote. */
+  get repairIndex(): number {
+    return this.#core.repair?.index ?? 0;
   }
 
   /** On a leader: every other member; else empty. */
@@ -362,6 +369,7 @@ export class Raft implements Transitions {
       match,
       clock,
       caughtUp: role.isCaughtUp(id),
+      repairing: role.isRepairing(id),
     }));
   }
 

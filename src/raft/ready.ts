@@ -105,4 +105,9 @@ export interface ConfigProposal {
   readonly added: readonly MemberId[];
 }
 
-export type TransferRefusal = 'not_leader' | 'not_a_voter' | 'transferring';
+export type TransferRefusal =
+  | 'not_leader'
+  | 'not_a_voter'
+  | 'transferring'
+  /** Its disk lost entries; it does not stand until it has them again. */
+  | 'repairing';

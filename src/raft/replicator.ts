@@ -128,7 +128,8 @@ export class Replicator {
   }
 
   rejected(progress: Progress, { rejectedIndex, hintIndex, hintTerm, lost }: AppendReject): void {
-    const { log } = this.#core;
+    const { log, options } = this.#core;
+    if (lost) progress.repairTicks = options.electionTicks;
     // Where both logs have the hint's term at most; or below this log's base.
     const hint = Math.min(hintIndex, log.highestAtOrBelow(hintIndex, hintTerm));
     if (lost && hint < progress.match) {
@@ -163,6 +164,7 @@ export class Replicator {
 
   tick(): void {
     for (const progress of this.members.values()) {
+      if (progress.repairTicks > 0) progress.repairTicks--;
       if (progress.state !== 'snapshot' || progress.retryTicks === 0 || --progress.retryTicks > 0) continue;
       progress.becomeProbe(progress.match + 1);
       this.#core.changed = true;

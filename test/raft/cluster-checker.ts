@@ -3,7 +3,7 @@ import type { Entry, MemberId } from '../../src/raft/entry.js';
 import type { Message } from '../../src/raft/message.js';
 import type { Configuration } from '../../src/raft/configuration.js';
 import type { ReadState, Ready } from '../../src/raft/ready.js';
-import { diskHolds, mix, type MachineState, type MemoryHost } from './memory-host.js';
+import { diskHolds, mix, type MachineState, type MemoryDisk, type MemoryHost } from './memory-host.js';
 
 /** Watches a cluster from above: sees all replicas and disks at once and knows what was promised. */
 export class ClusterChecker {
@@ -89,7 +89,7 @@ export class ClusterChecker {
     const holds = (id: MemberId): boolean => {
       const disk = this.#hosts.get(id)?.disk;
       // What was lost since was there.
-      return disk !== undefined && (disk.repairIndex >= index || diskHolds(disk, index, term));
+      return disk !== undefined && (holdsLost(disk, index, term) || diskHolds(disk, index, term));
     };
     return [voters, outgoingVoters].every((half) => half.length === 0 || half.filter(holds).length * 2 > half.length);
   }
@@ -134,6 +134,14 @@ export class ClusterChecker {
     }
     this.#heard.get(id)?.set(from, now);
     if ((type === 'append' || type === 'heartbeat') && term === raft.term) this.#heardLeader.set(id, now);
+  }
+
+  /** Raft rule 15: whoever votes again holds all that it helped to commit. */
+  repaired({ id, disk }: MemoryHost): void {
+    for (const { index, term } of disk.lost) {
+      if (this.#committed.get(index)?.term !== term) continue;
+      assert.ok(diskHolds(disk, index, term), `member ${id} is repaired and lacks the committed entry ${index}`);
+    }
   }
 
   applied(host: MemoryHost, entry: Entry, { digest }: MachineState): void {
@@ -181,6 +189,17 @@ export class ClusterChecker {
     assert.ok(index >= asked.least, `read ${token} sees ${index}; ${asked.least} was committed before it began`);
     this.#reads.delete(token);
     this.#confirmedClock = Math.max(this.#confirmedClock, clock);
+    this.#checkBound(asked.member, clock);
+  }
+
+  /** A quorum of disks keeps later lives from giving what lies below an instant that a read relies on. */
+  #checkBound(asker: MemberId, clock: number): void {
+    const { voters, joint } = this.#hosts.get(asker)!.raft.configuration;
+    const others = [...this.#hosts.values()].map(({ raft }) => raft.configuration);
+    // During changes it depends on whom the leader asked.
+    if (joint || others.some((other) => other.voters.join() !== voters.join())) return;
+    const bound = voters.filter((id) => this.#hosts.get(id)!.disk.clock >= clock);
+    assert.ok(bound.length * 2 > voters.length, `a quorum is bound by instant ${clock} of a read by ${asker}`);
   }
 
   refused(token: number): void {
@@ -215,4 +234,8 @@ export class ClusterChecker {
       agree ||= same;
     }
   }
+}
+
+function holdsLost({ lost }: MemoryDisk, index: number, term: number): boolean {
+  return lost.some((entry) => entry.index === index && entry.term === term);
 }

@@ -29,6 +29,8 @@ export interface MemoryDisk {
   machine: MachineState;
   clock: number;
   repairIndex: number;
+  /** What it held, may have acknowledged, and has lost. */
+  lost: readonly Entry[];
 }
 
 interface Write {
@@ -43,6 +45,8 @@ export interface HostEvents {
   applied?(host: MemoryHost, entry: Entry, state: MachineState): void;
   read?(host: MemoryHost, read: ReadState): void;
   refused?(host: MemoryHost, token: number): void;
+  /** `byAnswer`: only because its leader said that there is no more. */
+  repaired?(host: MemoryHost, byAnswer: boolean): void;
 }
 
 export function newDisk(configuration: Configuration = NO_CONFIGURATION): MemoryDisk {
@@ -53,6 +57,7 @@ export function newDisk(configuration: Configuration = NO_CONFIGURATION): Memory
     machine: { index: 0, term: 0, revision: 0, digest: 0, configuration: { index: 0, configuration } },
     clock: 0,
     repairIndex: 0,
+    lost: [],
   };
 }
 
@@ -78,6 +83,7 @@ export class MemoryHost {
   /** What others rely on, or what it gave. */
   promised = 0;
   snapshotsTo: MemberId[] = [];
+  #startTerm = 0;
   /** Data of received snapshots, by index and term. */
   readonly #received = new Map<string, MachineState>();
   readonly #options: Partial<RaftOptions>;
@@ -107,6 +113,7 @@ export class MemoryHost {
   start(): void {
     const { hardState, base, log, machine, repairIndex } = this.disk;
     this.alive = true;
+    this.#startTerm = hardState.term;
     this.writes.length = 0;
     this.snapshotsTo = [];
     this.machine = machine;
@@ -176,6 +183,7 @@ export class MemoryHost {
   /** Does what the core asks for, except that messages are returned and writes wait. */
   collect(): Ready {
     const ready = this.raft.ready();
+    this.#noteRepaired();
     const { persist, committed } = ready;
     if (persist !== null) {
       const { entries, snapshot } = persist;
@@ -224,6 +232,14 @@ export class MemoryHost {
     this.raft.entriesLoaded(follower, from, entries);
   }
 
+  /** The entries above `index` can't be read any more; that they were `most` at most is what a start can tell. */
+  loseAbove(index: number, most: number): void {
+    const { disk } = this;
+    disk.lost = disk.log.filter((entry) => entry.index > index);
+    disk.log = disk.log.filter((entry) => entry.index <= index);
+    disk.repairIndex = index + most;
+  }
+
   /** The oldest write becomes durable; its sequence is returned, to tell the core now or later. */
   writeNext(): number {
     const { request, entries, data } = this.writes.shift()!;
@@ -254,7 +270,16 @@ export class MemoryHost {
       this.machine = data;
       this.raft.applied(snapshot.index);
     }
-    if (!this.raft.repairing) this.disk.repairIndex = 0;
+    this.#noteRepaired();
+  }
+
+  #noteRepaired(): void {
+    const { disk, raft, events } = this;
+    if (raft.repairing || disk.repairIndex === 0) return;
+    const byAnswer = raft.durableIndex < disk.repairIndex && raft.termAt(raft.durableIndex) <= this.#startTerm;
+    disk.repairIndex = 0;
+    events.repaired?.(this, byAnswer);
+    disk.lost = [];
   }
 
   /** The state machine's data up to now is durable. */

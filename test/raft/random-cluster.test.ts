@@ -18,6 +18,8 @@ const REACHED = [
   'joint change',
   'learner change',
   'lost tail',
+  'repaired',
+  'repaired by an answer',
   'snapshot streamed',
   'snapshot install',
   'snapshot log_has_it',

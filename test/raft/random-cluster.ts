@@ -61,6 +61,10 @@ export class RandomCluster {
   readonly #holds = new Map<MemberId, { readonly term: number; readonly revision: number }>();
   /** Who waits for a member to install its snapshot. */
   readonly #streams = new Map<MemberId, MemberId[]>();
+  /** Answers that travel until the member that asked has been started again. */
+  readonly #late = new Map<MemberId, InFlight[]>();
+  /** The last that lost entries. */
+  #damaged: MemberId = 0;
   #turn = 1;
   #nextReadToken = 1;
   #proposals = 0;
@@ -98,7 +102,7 @@ export class RandomCluster {
       ['compact', some(8)],
       ['release', some(4)],
       ['unreachable', some(2)],
-      ['loseTail', prng.chance(0.3) ? 1 : 0],
+      ['loseTail', prng.pick([0, 0, 1, 3])],
       ['pushSnapshot', some(2)],
       ['collect', 60],
     ];
@@ -136,6 +140,10 @@ export class RandomCluster {
         this.#count('read answered');
         this.#checker.read(read);
       },
+      repaired: (host, byAnswer) => {
+        this.#count(byAnswer ? 'repaired by an answer' : 'repaired');
+        this.#checker.repaired(host);
+      },
       refused: (_, token) => {
         this.#count('read refused');
         this.#checker.refused(token);
@@ -147,7 +155,8 @@ export class RandomCluster {
       newDisk(),
       this.#options,
       (bound) => this.#prng.below(bound),
-      () => this.#turn,
+      // Even; those of reads are odd, so no token comes twice.
+      () => this.#turn * 2,
       events,
     );
     this.#hosts.set(id, host);
@@ -174,6 +183,8 @@ export class RandomCluster {
       const host = this.#prng.pick(dead);
       host.start();
       this.#checker.restarted(host);
+      for (const item of this.#late.get(host.id) ?? []) this.#network.unshift(item);
+      this.#late.delete(host.id);
       this.#count('restart');
       return;
     }
@@ -280,7 +291,8 @@ export class RandomCluster {
   }
 
   #read(host: MemoryHost): void {
-    const token = this.#nextReadToken++;
+    const token = this.#nextReadToken;
+    this.#nextReadToken += 2;
     this.#checker.asked(host.id, token);
     if (!host.raft.readIndex(token)) this.#checker.refused(token);
   }
@@ -358,13 +370,17 @@ export class RandomCluster {
       const { voters, outgoingVoters, joint, members } = raft.configuration;
       if (members.length > 0 && (voters.length < 3 || (joint && outgoingVoters.length < 3))) return;
     }
+    // Damage at each start for a while, so that answers to an earlier life are still under way.
+    const again = this.#hosts.get(this.#damaged);
+    if (again !== undefined && this.#prng.chance(0.7)) host = again;
     this.#crash(host);
     const { disk } = host;
     const last = disk.log.at(-1)?.index ?? 0;
     if (last <= disk.machine.index) return;
     const keep = this.#prng.between(disk.machine.index, last - 1);
-    disk.log = disk.log.filter(({ index }) => index <= keep);
-    disk.repairIndex = last;
+    // A start knows how many entries a damaged record can have held, not how many it had.
+    host.loseAbove(keep, last - keep + this.#prng.pick([0, 0, 1, 50]));
+    this.#damaged = host.id;
     this.#count('lost tail');
   }
 
@@ -427,6 +443,10 @@ export class RandomCluster {
   #post(item: InFlight): void {
     if (!this.#calm) {
       if (this.#prng.chance(this.#repeatChance)) this.#network.push(item);
+      if (item.message.type === 'repair_reply' && this.#prng.chance(0.5)) {
+        this.#late.set(item.message.to, [...(this.#late.get(item.message.to) ?? []), item]);
+        if (this.#prng.chance(0.5)) return;
+      }
       if (this.#network.length > MAX_IN_FLIGHT) {
         this.#lose(this.#network.splice(this.#prng.below(this.#network.length), 1)[0]!);
       }
@@ -468,7 +488,7 @@ export class RandomCluster {
     if (sender?.alive === true) sender.raft.reportSnapshot(to);
   }
 
-  /** Nothing fails any more: the group must elect, finish what it began, take a write, and bring everybody up to it. */
+  /** Nothing fails any more: the group must elect, finish what it began, take a write, bring everybody up to it, and end repairs. */
   #heal(): void {
     this.#calm = true;
     this.#endHolds();
@@ -521,7 +541,10 @@ export class RandomCluster {
   #isWhole(leader: MemoryHost, index: number): boolean {
     const { configuration, configurationIndex } = leader.raft;
     if (configuration.joint || configurationIndex > leader.raft.commitIndex) return false;
-    return configuration.members.every(({ id }) => (this.#hosts.get(id)?.machine.index ?? 0) >= index);
+    return configuration.members.every(({ id }) => {
+      const host = this.#hosts.get(id);
+      return host !== undefined && host.machine.index >= index && !host.raft.repairing;
+    });
   }
 
   describe(): string {

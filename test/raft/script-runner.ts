@@ -18,7 +18,7 @@ import { GROUP, MemoryHost, newDisk, type MachineState } from './memory-host.js'
  *   propose M text         read M       transfer M A
  *   hold M INDEX (nothing behind this entry commits; without INDEX the hold ends)
  *   config M [add=node] [promote=A] [demote=A] [remove=A] [at=index]
- *   crash M      restart M     lose M INDEX (entries above are lost from the disk)
+ *   crash M      restart M     lose M INDEX [most=N] (entries above are lost from the disk, N of them at most as far as it knows)
  *   flush M      compact M INDEX     stream A B (a snapshot of A goes to B)     report A B
  *   state [M...]
  */
@@ -129,8 +129,8 @@ class ScriptRunner {
         break;
       case 'lose': {
         const host = this.#host(first);
-        host.disk.repairIndex = host.disk.log.at(-1)!.index;
-        host.disk.log = host.disk.log.filter(({ index }) => index <= Number(second));
+        const most = words[2]?.replace('most=', '') ?? host.disk.log.at(-1)!.index - Number(second);
+        host.loseAbove(Number(second), Number(most));
         break;
       }
       case 'flush':
@@ -265,7 +265,7 @@ class ScriptRunner {
     const waiting = this.#network.filter(({ message }) => message.from === from && message.to === to).slice(0, count);
     if (waiting.length === 0) this.#say('nothing is under way');
     if (what === 'repeat') {
-      this.#network.push(waiting[0]!);
+      this.#network.push({ ...waiting[0]! });
       return;
     }
     this.#network = this.#network.filter((item) => !waiting.includes(item));
@@ -384,6 +384,10 @@ function detail(message: Message): string {
       return ` ${message.token}`;
     case 'read_reply':
       return ` ${message.token} ${message.refused ? 'refused' : `index ${message.index}`}`;
+    case 'repair':
+      return ` ${message.token}`;
+    case 'repair_reply':
+      return ` ${message.token} log ends at ${message.lastIndex}`;
     case 'snapshot':
       return ` ${message.snapshot.term}/${message.snapshot.index}`;
     default:

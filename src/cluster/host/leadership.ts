@@ -1,5 +1,6 @@
 import type { Clock } from '../../ports/clock.js';
 import { NO_MEMBER } from '../../raft/entry.js';
+import type { MemberProgress } from '../../raft/raft.js';
 import type { Group } from '../../replica/group.js';
 import type { TurnSchedule } from './turn-schedule.js';
 
@@ -40,7 +41,7 @@ export class Leadership {
       const { voters } = raft.configuration;
       const preferred = voters[group.partition % voters.length]!;
       const heir = raft.progress.find(({ id }) => id === preferred);
-      if (heir?.caughtUp !== true || heir.match < raft.commitIndex) continue;
+      if (heir === undefined || !isHeir(heir) || heir.match < raft.commitIndex) continue;
       if ((this.#unwilling.get(heir.nodeId) ?? 0) > tick) continue;
       raft.transferLeadership(preferred);
       this.#offered = { group, nodeId: heir.nodeId, term: raft.term };
@@ -55,7 +56,8 @@ export class Leadership {
     for (const group of this.#groups) {
       const { raft } = group;
       if (raft.role !== 'leader') continue;
-      const heirs = raft.progress.filter(({ id, caughtUp }) => caughtUp && raft.configuration.isVoter(id));
+      const { configuration } = raft;
+      const heirs = raft.progress.filter((member) => isHeir(member) && configuration.isVoter(member.id));
       if (heirs.length === 0) continue;
       led++;
       const heir = heirs.reduce((best, other) => (other.match > best.match ? other : best));
@@ -75,4 +77,9 @@ export class Leadership {
       await new Promise<void>((resolve) => void this.#clock.setTimer(HAND_OVER_CHECK_MS, resolve));
     }
   }
+}
+
+/** Would lead soon if it was asked to. A member that repairs its log would not. */
+function isHeir({ caughtUp, repairing }: MemberProgress): boolean {
+  return caughtUp && !repairing;
 }

@@ -14,7 +14,7 @@ export interface ReadsOptions {
   readonly clock: Clock;
   readonly turns: TurnSchedule;
   readonly applying: Applying;
-  /** Above the tokens of all of this data directory's earlier lives. */
+  /** Not used in an earlier life of the data directory, as those above it. */
   readonly firstToken: number;
   readonly nodes: MemberNodes;
 }

@@ -278,6 +278,12 @@ export class FrameReader extends FieldReader {
         this.messages.push({ type: 'snapshot', group, from, to, term, snapshot });
         return;
       }
+      case RaftMessageType.REPAIR:
+        this.messages.push({ type: 'repair', group, from, to, term, token });
+        return;
+      case RaftMessageType.REPAIR_REPLY:
+        this.messages.push({ type: 'repair_reply', group, from, to, term, token, lastIndex: index });
+        return;
       case RaftMessageType.TERM_NOTICE:
         this.messages.push({ type: 'term_notice', group, from, to, term });
         return;

@@ -85,6 +85,15 @@ function writePlain(bytes: Uint8Array, offset: number, message: PlainMessage): n
       at = writeFixed(bytes, at, T.clock, message.clock);
       return writeNumber(bytes, at, T.refused, message.refused ? 1 : 0);
     }
+    case 'repair': {
+      const at = writeEnvelope(bytes, offset, RaftMessageType.REPAIR, message);
+      return writeNumber(bytes, at, T.token, message.token);
+    }
+    case 'repair_reply': {
+      let at = writeEnvelope(bytes, offset, RaftMessageType.REPAIR_REPLY, message);
+      at = writeNumber(bytes, at, T.index, message.lastIndex);
+      return writeNumber(bytes, at, T.token, message.token);
+    }
     case 'term_notice':
       return writeEnvelope(bytes, offset, RaftMessageType.TERM_NOTICE, message);
     default:

@@ -111,6 +111,10 @@ function fieldsOf(message: Exclude<Message, HeartbeatMessage | HeartbeatReply>):
       const members = configuration.members.map((member) => ({ ...member, incoming: roles.indexOf(member.incoming) }));
       return { ...shared, type: RaftMessageType.SNAPSHOT, snapshot: { ...rest, members, joint: configuration.joint } };
     }
+    case 'repair':
+      return { ...shared, type: RaftMessageType.REPAIR, token: message.token };
+    case 'repair_reply':
+      return { ...shared, type: RaftMessageType.REPAIR_REPLY, token: message.token, index: message.lastIndex };
     case 'term_notice':
       return { ...shared, type: RaftMessageType.TERM_NOTICE };
   }

@@ -120,6 +120,8 @@ export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
     index: uint53,
     clock: revisions,
   }),
+  record({ type: fc.constant('repair' as const), ...envelope, token: uint53 }),
+  record({ type: fc.constant('repair_reply' as const), ...envelope, token: uint53, lastIndex: uint53 }),
   record({ type: fc.constant('snapshot' as const), ...envelope, snapshot: snapshots }),
   record({ type: fc.constant('term_notice' as const), ...envelope }),
 );
