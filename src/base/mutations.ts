@@ -36,6 +36,7 @@ export const MUTATIONS = {
   'raft-repair-votes': 'a voter that lost acknowledged entries votes before it is repaired',
   'raft-repair-any-answer': 'a repair takes an answer that was meant for an earlier life',
   'raft-repair-at-answer': 'a repair ends with the answer, before the log reaches what it says',
+  'raft-snapshot-hammered': 'a snapshot that a member refuses is sent again without waiting longer each time',
   'raft-configuration-kept': 'a truncated configuration entry stays in force',
   'raft-conflict-stuck': 'a rejected append is sent again unchanged, with the next heartbeat',
   'cluster-answer-before-commit': 'a write is answered when the leader has appended it',

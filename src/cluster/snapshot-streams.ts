@@ -32,13 +32,15 @@ export interface SnapshotStreamsOptions {
   readonly openBulk: (nodeId: string, header: Uint8Array) => Promise<BulkSink>;
   /** The data has come: the group's core decides whether it is wanted. */
   readonly onReceived: (group: Group, message: SnapshotMessage, importer: ReplicaImporter) => void;
-  /** The stream to this member has ended, well or not. */
-  readonly onSent: (group: Group, member: MemberId) => void;
+  /** The stream to this member has ended, well or not. Not `wasBegun`: there are too many, here or there. */
+  readonly onSent: (group: Group, member: MemberId, wasBegun: boolean) => void;
 }
 
 /** Each costs two batches of memory on the receiver and a pinned view on the sender. */
 const MOST_SENT = 2;
 const MOST_RECEIVED = 2;
+/** Travels as the reason of a refusal, and stands in the sender's error. */
+const BUSY = 'other snapshots are being received';
 const NOTHING = new Uint8Array(0);
 
 /**
@@ -62,18 +64,20 @@ export class SnapshotStreams {
     const name = `${group.groupId}:${member}`;
     if (this.#sending.has(name)) return;
     if (this.#sending.size >= MOST_SENT) {
-      this.#options.onSent(group, member);
+      this.#options.onSent(group, member, false);
       return;
     }
     this.#sending.add(name);
+    let wasBegun = true;
     this.#stream(group, member, nodeId)
       .catch((error: unknown) => {
         const reason = error instanceof Error ? error.message : String(error);
+        if (reason.includes(BUSY)) wasBegun = false;
         this.#options.logger.warn({ partition: group.partition, to: nodeId, reason }, 'snapshot not sent');
       })
       .finally(() => {
         this.#sending.delete(name);
-        this.#options.onSent(group, member);
+        this.#options.onSent(group, member, wasBegun);
       });
   }
 
@@ -89,7 +93,7 @@ export class SnapshotStreams {
     const group = groupOf(message.group);
     if (group === undefined || group.raft.id !== message.to) source.refuse('no such member here');
     else if (group.isInstalling || this.#receiving.has(group) || this.#receiving.size >= MOST_RECEIVED) {
-      source.refuse('other snapshots are being received');
+      source.refuse(BUSY);
     } else void this.#receive(group, message, source);
   }
 

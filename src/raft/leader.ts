@@ -63,6 +63,7 @@ export class Leader implements Role {
   step(message: Message): void {
     const progress = this.replicator.members.get(message.from);
     if (progress === undefined) return;
+    progress.silentTicks = 0;
     switch (message.type) {
       case 'append_reply':
         heard(progress, message.clock);

@@ -29,6 +29,10 @@ export class Progress {
   active = false;
   /** In `snapshot`: the stream has ended; what came of it must show within so many ticks. 0: it has not. */
   retryTicks = 0;
+  /** Snapshots in a row that it did not take, though it is there: its disk is full, it is about to end... */
+  refusedSnapshots = 0;
+  /** Ticks since it was heard. */
+  silentTicks = 0;
   /** It repairs its log, as it said not longer ago than an election timeout: so many ticks are left of that. 0: it has not. */
   repairTicks = 0;
   /** Its wall clock in its last answer; 0: not heard of in this term. */
@@ -65,6 +69,7 @@ export class Progress {
 
   becomeReplicate(): void {
     this.state = 'replicate';
+    this.refusedSnapshots = 0;
     this.next = this.match + 1;
     this.paused = false;
     this.#clearWindow();

@@ -172,11 +172,11 @@ export class Raft implements Transitions {
 
   /**
    * The stream of a snapshot asked for in `snapshotsTo` has ended, well or not. If the member shows no progress within an election
-   * timeout, another one is asked for.
+   * timeout, or longer the more often that has happened, another one is asked for. Not `wasBegun`: others were under way.
    */
-  reportSnapshot(id: MemberId): void {
+  reportSnapshot(id: MemberId, wasBegun = true): void {
     this.#core.changed = true;
-    if (this.#role.name === 'leader') this.#role.replicator.snapshotReported(id);
+    if (this.#role.name === 'leader') this.#role.replicator.snapshotReported(id, wasBegun);
   }
 
   // --- output

@@ -6,11 +6,17 @@ import type { AppendReject } from './message.js';
 import { Progress } from './progress.js';
 import { UNKNOWN_TERM } from './term-runs.js';
 
+/** The longest wait between two snapshots for a member that takes none, in election timeouts: 30 s. */
+const MOST_TIMEOUTS = 30;
+
 /** Brings a leader's log to the other members: what to send to whom, and what their answers say. */
 export class Replicator {
   readonly #core: Core;
   /** All members but this one, learners included. */
   readonly members = new Map<MemberId, Progress>();
+  /** Ticks for which something waited to be committed and nothing was. */
+  #stuckTicks = 0;
+  #lastCommit = 0;
 
   constructor(core: Core) {
     this.#core = core;
@@ -123,7 +129,8 @@ export class Replicator {
     assert(index <= log.lastIndex, `member ${progress.id} acknowledges ${index}; the log ends at ${log.lastIndex}`);
     const moved = progress.matched(index);
     if (progress.state === 'probe' && index >= progress.next - 1) progress.becomeReplicate();
-    else if (progress.state === 'snapshot' && progress.match >= log.baseIndex) progress.becomeProbe(progress.match + 1);
+    // An acknowledgement that says nothing new tells nothing of the snapshot.
+    else if (moved && progress.state === 'snapshot' && index >= log.baseIndex) progress.becomeProbe(index + 1);
     return moved;
   }
 
@@ -156,15 +163,29 @@ export class Replicator {
     if (progress?.state === 'replicate') progress.becomeProbe(progress.match + 1);
   }
 
-  /** A snapshot has arrived or failed. The member's next answer says which; if none does within a while, look again. */
-  snapshotReported(id: MemberId): void {
+  /**
+   * A snapshot has arrived or failed. The member's next answer says which; if none does within a while, look again: twice as late each
+   * time that a member which is there took nothing.
+   */
+  snapshotReported(id: MemberId, wasBegun: boolean): void {
     const progress = this.members.get(id);
-    if (progress?.state === 'snapshot') progress.retryTicks = this.#core.options.electionTicks;
+    if (progress?.state !== 'snapshot') return;
+    const { electionTicks } = this.#core.options;
+    progress.retryTicks = electionTicks * Math.min(2 ** progress.refusedSnapshots, MOST_TIMEOUTS);
+    if (progress.silentTicks > electionTicks) progress.refusedSnapshots = 0;
+    else if (wasBegun && !mutated('raft-snapshot-hammered')) progress.refusedSnapshots++;
   }
 
   tick(): void {
+    const { commit, log, options } = this.#core;
+    this.#stuckTicks = commit < log.lastIndex && commit === this.#lastCommit ? this.#stuckTicks + 1 : 0;
+    this.#lastCommit = commit;
+    const isStuck = this.#stuckTicks > options.electionTicks;
     for (const progress of this.members.values()) {
+      progress.silentTicks++;
       if (progress.repairTicks > 0) progress.repairTicks--;
+      // It may be this very member that the quorum lacks.
+      if (isStuck && progress.retryTicks > options.electionTicks) progress.retryTicks = options.electionTicks;
       if (progress.state !== 'snapshot' || progress.retryTicks === 0 || --progress.retryTicks > 0) continue;
       progress.becomeProbe(progress.match + 1);
       this.#core.changed = true;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { initialConfiguration } from '../../src/raft/configuration.js';
 import { MEMBERS_PER_TERM } from '../../src/raft/entry.js';
 import type { Message } from '../../src/raft/message.js';
-import type { RaftOptions } from '../../src/raft/options.js';
+import { DEFAULT_RAFT_OPTIONS, type RaftOptions } from '../../src/raft/options.js';
 import { GROUP, MemoryHost, newDisk } from './memory-host.js';
 
 let turn = 1;
@@ -174,6 +174,77 @@ test('a slow follower is fed from disk when its entries are not in memory, and b
   leader.compact(7);
   leader.raft.reportUnreachable(3);
   assert.deepEqual(leader.collect().snapshotsTo, [3]);
+});
+
+const TIMEOUT = DEFAULT_RAFT_OPTIONS.electionTicks;
+
+/** A leader whose log has let go of what the last of three lacks: by the core's own word, or only on the disk. */
+function leaderWithoutEntriesFor(hosts: readonly MemoryHost[], where: 'everywhere' | 'on disk'): MemoryHost {
+  const leader = elect(hosts);
+  for (let i = 0; i < 5; i++) leader.propose(new Uint8Array([i]));
+  settle(hosts.slice(0, 2));
+  leader.flush();
+  leader.raft.releasePayloadsTo(6);
+  if (where === 'everywhere') leader.compact(6);
+  else leader.disk.base = { index: 6, term: 1, revision: leader.raft.lastRevision };
+  leader.raft.reportUnreachable(3);
+  return leader;
+}
+
+/** How many snapshots the leader of these sends in so many election timeouts; each is refused. */
+function refusedSnapshots(hosts: readonly MemoryHost[], timeouts: number, wasBegun = true): number {
+  const leader = hosts[0]!;
+  let count = 0;
+  for (let tick = 0; tick < timeouts * TIMEOUT; tick++) {
+    for (const { raft } of hosts) raft.tick();
+    settle(hosts);
+    for (const member of leader.snapshotsTo.splice(0)) {
+      count++;
+      leader.raft.reportSnapshot(member, wasBegun);
+    }
+  }
+  assert.equal(leader.raft.role, 'leader');
+  return count;
+}
+
+for (const where of ['everywhere', 'on disk'] as const) {
+  test(`a member that takes no snapshot is sent one ever more seldom (entries gone ${where})`, () => {
+    const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+    const leader = leaderWithoutEntriesFor(hosts, where);
+    // The waits are 1, 2, 4, 8, 16, 30, 30... election timeouts.
+    assert.equal(refusedSnapshots(hosts, 8), 4);
+    assert.equal(refusedSnapshots(hosts, 200), 7);
+    // It takes one.
+    const snapshot = leader.snapshotMeta();
+    const { raft } = leader;
+    hosts[2]!.receive({ type: 'snapshot', group: GROUP, from: 1, to: 3, term: raft.term, snapshot }, leader.machine);
+    settle(hosts);
+    assert.equal(leader.raft.progress[1]!.state, 'replicate');
+  });
+}
+
+test('a member that was away for an election timeout is sent a snapshot as soon as it is back', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  leaderWithoutEntriesFor(hosts, 'everywhere');
+  refusedSnapshots(hosts, 40);
+  refusedSnapshots(hosts.slice(0, 2), 60);
+  assert.ok(refusedSnapshots(hosts, 2) > 0);
+});
+
+test('there is no longer wait for a snapshot because others are under way', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  leaderWithoutEntriesFor(hosts, 'everywhere');
+  assert.ok(refusedSnapshots(hosts, 20, false) >= 19);
+});
+
+test('a member whom the quorum lacks is sent a snapshot every election timeout, whatever it refused', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const leader = leaderWithoutEntriesFor(hosts, 'everywhere');
+  refusedSnapshots(hosts, 100);
+  const two = [hosts[0]!, hosts[2]!];
+  refusedSnapshots(two, 2);
+  leader.propose(new Uint8Array([9]));
+  assert.ok(refusedSnapshots(two, 10) >= 8);
 });
 
 test('the sole voter reads without a round once its term has committed', () => {

@@ -25,7 +25,7 @@ export interface TurnLoopOptions {
   readonly transport: RaftTransport;
   readonly logger: Logger;
   readonly onFatal: (error: Error) => void;
-  /** The token of the first ReadIndex round: above all of this data directory's earlier lives. */
+  /** As in `GroupHostOptions`. */
   readonly firstReadToken: number;
 }
 
@@ -71,8 +71,8 @@ export class TurnLoop {
       logger,
       openBulk: (nodeId, header) => transport.openBulk(nodeId, header),
       onReceived: (group, message, importer) => this.installs.received(group, message, importer),
-      onSent: (group, member) => {
-        group.raft.reportSnapshot(member);
+      onSent: (group, member, wasBegun) => {
+        group.raft.reportSnapshot(member, wasBegun);
         turns.schedule(group);
       },
     });

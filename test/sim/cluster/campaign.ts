@@ -12,6 +12,7 @@ export const MUST_REACH = [
   'logs compacted',
   'groups damaged',
   'groups repaired',
+  'repairs ended by an answer',
   'starts refused for a lost vote',
   'tables flushed',
   'killed while running',

@@ -36,7 +36,9 @@ interface Seen {
   leaderTerm: number;
   /** Leaders give no revision at or below what was read before they were elected. */
   lowestRevision: number;
-  repairing: boolean;
+  /** 0: whole. */
+  repairIndex: number;
+  readonly startTerm: number;
   commit: number;
   /** Terms of the log behind `base`. */
   base: number;
@@ -137,7 +139,8 @@ export class RaftWatch {
       term,
       leaderTerm: 0,
       lowestRevision: 0,
-      repairing: raft.repairing,
+      repairIndex: raft.repairIndex,
+      startTerm: term,
       commit: raft.appliedIndex,
       base,
       terms,
@@ -155,8 +158,7 @@ export class RaftWatch {
         this.#check(() => {
           if (name === 'compact') this.#compacted(seen);
           this.#look(seen);
-          if (seen.repairing && !seen.raft.repairing) this.#reached.count('groups repaired');
-          seen.repairing = seen.raft.repairing;
+          this.#lookAtRepair(seen);
           if (name === 'ready') this.#heardOf(seen, result as Ready);
         });
         return result;
@@ -195,6 +197,16 @@ export class RaftWatch {
       if (raft.role === 'leader') this.#isOnQuorum(seen, raft.commitIndex);
       seen.commit = raft.commitIndex;
     }
+  }
+
+  #lookAtRepair(seen: Seen): void {
+    const { raft, repairIndex, startTerm } = seen;
+    if (repairIndex === 0 || raft.repairing) return;
+    seen.repairIndex = 0;
+    this.#reached.count('groups repaired');
+    const { durableIndex } = raft;
+    const isAnswer = durableIndex < repairIndex && raft.termAt(durableIndex) <= startTerm;
+    if (isAnswer) this.#reached.count('repairs ended by an answer');
   }
 
   #compacted(seen: Seen): void {
