@@ -1,4 +1,4 @@
-import { CairnError, type ErrorCode } from '../../base/errors.js';
+import { CairnError } from '../../base/errors.js';
 import { mutated } from '../../base/mutations.js';
 import type { InstantAnswer, InstantRequest } from '../../codec/instant-protocol.js';
 import type { Engine } from '../../engine/engine.js';
@@ -22,8 +22,6 @@ const FIRST_PAUSE_MS = 5;
 const LAST_PAUSE_MS = 100;
 /** While this node's replica is behind: a snapshot that it needs may wait for the end of the very read that waits for it. */
 const FLOOR_CHECK_MS = 20;
-/** Another attempt would end so too. */
-const FINAL_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['protocol_error', 'internal']);
 
 export interface InstantsOptions {
   readonly nodeId: string;
@@ -285,7 +283,8 @@ export class Instants {
       try {
         return await work(attempt);
       } catch (error) {
-        if (!(error instanceof CairnError) || FINAL_CODES.has(error.code)) throw error;
+        // A node of another version will not answer better the next time.
+        if (!(error instanceof CairnError) || error.code === 'protocol_error') throw error;
         const longestMs = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempt, 10));
         const pauseMs = 1 + (random.uint32() / 2 ** 32) * longestMs;
         if (this.#clock.monotonicMs() + pauseMs >= deadlineMs) {
