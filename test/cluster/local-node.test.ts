@@ -65,3 +65,19 @@ function fill({ disk }: SimMachine): void {
     return bytes + size;
   }, 0);
 }
+
+test('Raft rule 7: the tokens of a life are not those of the life before, also when that wrote nothing', async () => {
+  let machine = SimMachine.first(new Prng(1));
+  const seen: number[] = [];
+  for (let start = 0; start < 20; start++) {
+    const { node } = await SimNode.start(machine, { members: ['n1', 'n2', 'n3'] });
+    const { readToken } = node.host;
+    assert.ok(Number.isSafeInteger(readToken) && readToken > 0);
+    assert.ok(
+      seen.every((other) => Math.abs(other - readToken) > 1e6),
+      'a life may use as many',
+    );
+    seen.push(readToken);
+    machine = machine.crash(new Prng(start));
+  }
+});
