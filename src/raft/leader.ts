@@ -130,12 +130,20 @@ export class Leader implements Role {
     this.#maybeCommit();
   }
 
-  /** The last entry at or below `revision`; the commit index when that is ahead of it. */
+  /**
+   * The last entry at or below `revision`; the commit index when that is ahead of it. Revisions ascend, and while a hold lasts this is asked
+   * with every acknowledgement.
+   */
   lastIndexUpTo(revision: number): number {
     const { log, commit } = this.#core;
-    let index = log.lastIndex;
-    while (index > commit && log.entry(index).revision > revision) index--;
-    return index;
+    let low = commit;
+    let high = log.lastIndex;
+    while (low < high) {
+      const middle = low + Math.ceil((high - low) / 2);
+      if (log.entry(middle).revision <= revision) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 
   /** See `Raft.latestInstant`. */

@@ -278,3 +278,20 @@ test('Raft rule 22: a read that comes while a leader holds is judged no later th
   assert.deepEqual(clocks, [held, held + 500]);
   assert.equal(raft.latestInstant, held + 500);
 });
+
+test('Raft rule 22: what lies at or below an instant is found in any log', () => {
+  const hosts = [hostOf(1, 3), hostOf(2, 3), hostOf(3, 3)];
+  const leader = elect(hosts);
+  const { raft } = leader;
+  const revisions: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    leader.clock += i % 3;
+    const entry = leader.propose(new Uint8Array([i]));
+    assert.ok(typeof entry !== 'string');
+    revisions.push(entry.revision);
+    for (let instant = revisions[0]! - 2; instant <= entry.revision + 2; instant++) {
+      const below = revisions.filter((revision) => revision <= instant).length;
+      assert.equal(raft.indexToCommit(instant), raft.commitIndex + below);
+    }
+  }
+});
