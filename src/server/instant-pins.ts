@@ -57,10 +57,11 @@ export class InstantPins {
     return pin;
   }
 
-  /** Nothing at or below it can be written to the partition any more, and what was is applied here. */
+  /** Nothing below it can be written to the partition any more, and what was is applied here. */
   completeUpTo(partition: number): Revision {
     if (this.#instants !== null) return this.#instants.completeUpTo(partition);
-    return this.#host.groups[partition]!.pendingCount === 0 ? Infinity : 0;
+    const group = this.#host.groups[partition]!;
+    return group.pendingCount === 0 ? Infinity : group.pendingAt(0).entry.revision;
   }
 
   /** Resolves when `completeUpTo` was `expiry` or more, which is at or below `now`, the instant of a read. */

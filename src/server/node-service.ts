@@ -220,8 +220,9 @@ export class NodeService implements LocalService {
    * bound, and no write from before the expiry may take effect later: then the caller has to wait.
    */
   #isGone(group: Group, bytes: Uint8Array, start: number, at: Revision): boolean {
-    if (recordExpiresAt(bytes, start) === 0) return true;
-    if (at > this.#revisionClock.durableBound || group.pendingCount > 0) return false;
+    const expiry = recordExpiresAt(bytes, start);
+    if (expiry === 0) return true;
+    if (at > this.#revisionClock.durableBound || expiry > this.#instants.completeUpTo(group.partition)) return false;
     this.#revisionClock.raise(at);
     return true;
   }

@@ -59,6 +59,18 @@ test('CORRECTNESS.md, promise 2: a read that finds a key expired waits for a wri
   assert.equal((await node.run(written)).code, 'ok');
 });
 
+test('a read of a key that expired before all writes on their way waits for none of them', async () => {
+  const machine = SimMachine.first(new Prng(1));
+  const node = await SimNode.start(machine);
+  await node.run(node.put('timed', '1', { ttlSeconds: 60 }));
+  machine.clock.jumpWall(HOUR_MS);
+  await node.run(node.put('other', '1'));
+  const writing = node.put('other', '2');
+  const key = Buffer.from('timed');
+  assert.equal(node.service.tryGet(key, 0, key.length), 'absent');
+  assert.equal((await node.run(writing)).code, 'ok');
+});
+
 test('a batch is answered after the call, also when it has nothing to write', async () => {
   const node = await SimNode.start(SimMachine.first(new Prng(1)));
   let answered = 0;
