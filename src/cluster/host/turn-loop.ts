@@ -82,8 +82,9 @@ export class TurnLoop {
     this.turns.begin();
     this.#collect();
     this.writing.appendBacklog();
-    this.writing.seal();
+    // The way over another node's disk is the longer one.
     this.#transport.flush();
+    this.writing.seal();
     this.applying.run();
   }
 

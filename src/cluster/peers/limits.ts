@@ -28,6 +28,8 @@ export interface PeerLimits {
   readonly silentMs: number;
   readonly minBackOffMs: number;
   readonly maxBackOffMs: number;
+  /** A commit notice waits so long at most for a frame to ride along with. */
+  readonly noticeDelayMs: number;
   /** A connection that lived so long sets the back-off back. */
   readonly healthyMs: number;
   /** How long a closing connection may take to send its last bytes. */
@@ -54,6 +56,7 @@ export const DEFAULT_PEER_LIMITS: PeerLimits = {
   silentMs: 3000,
   minBackOffMs: 50,
   maxBackOffMs: 2000,
+  noticeDelayMs: 3,
   healthyMs: 5000,
   lingerMs: 1000,
   sweepMs: 100,

@@ -45,6 +45,7 @@ export class OutgoingLink implements SocketOwner, Flushable {
   /** As far as known: what the socket holds is asked for only when it could matter. */
   #bufferedBytes = 0;
   #isAwake = false;
+  #noticeTimer: Timer | null = null;
   #pingId = 0;
   #pingSentMs = 0;
   #isPingUnderWay = false;
@@ -117,6 +118,8 @@ export class OutgoingLink implements SocketOwner, Flushable {
     this.#dial?.cancel();
     this.#dial = null;
     this.#retry?.cancel();
+    this.#noticeTimer?.cancel();
+    this.#noticeTimer = null;
     this.flush();
     this.#socket?.finish(null, reason);
   }
@@ -176,7 +179,16 @@ export class OutgoingLink implements SocketOwner, Flushable {
       }
     }
     this.#host.counters.sentMessages++;
-    this.#wakeOrFlush();
+    if (message.type === 'commit') this.#wakeLater();
+    else this.#wakeOrFlush();
+  }
+
+  /** Nobody waits for a commit notice: it rides along with the next frame, and gets one of its own when there is none soon. */
+  #wakeLater(): void {
+    this.#noticeTimer ??= this.#host.clock.setTimer(this.#host.limits.noticeDelayMs, () => {
+      this.#noticeTimer = null;
+      if (this.#socket !== null && this.#frame.items > 0) this.#wakeOrFlush();
+    });
   }
 
   /** Rejects with `unavailable` when the request was certainly not executed, with `deadline_exceeded` when nobody knows. */
