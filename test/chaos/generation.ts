@@ -89,6 +89,7 @@ function drawShape(prng: Prng, hasScans: boolean): WorkloadShape {
     lulls: false,
     longestBatch: 4,
     longestValueBytes: prng.pick([0, 100, 4000]),
+    ttlShare: 0,
   };
 }
 

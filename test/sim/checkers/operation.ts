@@ -5,7 +5,13 @@ export type Condition =
   | { readonly kind: 'present' };
 
 export type Call =
-  | { readonly kind: 'put'; readonly value: string; readonly condition: Condition | null }
+  | {
+      readonly kind: 'put';
+      readonly value: string;
+      readonly condition: Condition | null;
+      /** It has a ttl: what it wrote may be gone at any time after. */
+      readonly expires?: boolean;
+    }
   | { readonly kind: 'delete'; readonly condition: Condition | null }
   | { readonly kind: 'get' };
 
@@ -54,7 +60,8 @@ function shorten(value: string): string {
 
 function describeCall(call: Call): string {
   if (call.kind === 'get') return 'get';
-  const what = call.kind === 'put' ? `put ${shorten(call.value)}` : 'delete';
+  const ttl = call.kind === 'put' && call.expires === true ? ' with a ttl' : '';
+  const what = call.kind === 'put' ? `put ${shorten(call.value)}${ttl}` : 'delete';
   if (call.condition === null) return what;
   return call.condition.kind === 'revision'
     ? `${what} if @${call.condition.revision}`

@@ -1,4 +1,5 @@
 import { checkDurability, type FinalValue } from '../checkers/durability.js';
+import { expiriesOf } from '../checkers/expiries.js';
 import { checkLinearizable } from '../checkers/linearizability.js';
 import { checkScans } from '../checkers/scan-consistency.js';
 import { looksOf } from '../checkers/scan.js';
@@ -29,9 +30,10 @@ export function checkHistory(
   clockSlack = 1,
 ): void {
   const { scans, staleReads, keys } = history;
-  const lag = checkStaleReads(history.operations, staleReads, clockSlack);
+  const all = [...history.operations, ...expiriesOf(history.operations, history.shown)];
+  const lag = checkStaleReads(all, staleReads, clockSlack);
   if (lag !== null) throw new HistoryViolation('staleness', lag.message);
-  const operations = provenBy(staleReads, history.operations);
+  const operations = provenBy(staleReads, all);
   // The simple, fast ones first: their messages are the clearer ones.
   if (final !== undefined) {
     const [lost] = checkDurability(operations, final);

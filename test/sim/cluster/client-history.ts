@@ -38,6 +38,15 @@ export class ClientHistory {
     ];
   }
 
+  /** The revisions of values that somebody saw. */
+  get shown(): Map<string, number> {
+    const shown = new Map<string, number>();
+    for (const { outcome } of this.#finished) if (outcome.kind === 'found') shown.set(outcome.value, outcome.revision);
+    for (const { items } of this.scans) for (const { value, revision } of items) shown.set(value, revision);
+    for (const { found } of this.staleReads) if (found !== null) shown.set(found.value, found.revision);
+    return shown;
+  }
+
   get keys(): string[] {
     return [...new Set(this.operations.map(({ key }) => key))];
   }

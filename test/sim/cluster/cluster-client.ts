@@ -44,7 +44,7 @@ export type StaleOutcome =
  * 'failed' when the operation certainly did not take place, and 'unknown' in all other cases, a time-out among them.
  */
 export interface ClusterClient {
-  put(key: string, value: string, condition: Condition | null): Promise<Outcome>;
+  put(key: string, value: string, condition: Condition | null, ttlSeconds?: number): Promise<Outcome>;
   delete(key: string, condition: Condition | null): Promise<Outcome>;
   get(key: string): Promise<Outcome>;
   /** A read that may lag. */

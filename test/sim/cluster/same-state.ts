@@ -2,6 +2,7 @@ import { xxHash32 } from '../../../src/base/hash.js';
 import { partitionOf } from '../../../src/cluster/placement.js';
 import { isAbsentAt } from '../../../src/lsm/record.js';
 import { LATEST } from '../../../src/lsm/row-key.js';
+import { MAX_REVISION } from '../../../src/replica/revision-clock.js';
 import { InvariantViolation } from '../checkers/invariant-violation.js';
 import type { SimCluster } from './sim-cluster.js';
 
@@ -24,8 +25,8 @@ export async function checkSameState({ hosts, groups }: SimCluster, keys: readon
       hosts.map(async ({ running, name: node }) => {
         const { engine, host } = running!.node;
         const version = await engine.read(host.groups[partition]!.replicaId, key, hash, LATEST);
-        // A replica may have dropped a tombstone that another one still holds.
-        const isAbsent = version === null || isAbsentAt(version.record, 0, version.revision);
+        // A replica may have dropped a tombstone, or what has expired, that another one still holds.
+        const isAbsent = version === null || isAbsentAt(version.record, 0, MAX_REVISION);
         const text = isAbsent ? 'nothing' : `@${version.revision} ${Buffer.from(version.record).toString('latin1')}`;
         return { node, text };
       }),

@@ -24,9 +24,9 @@ export class SimClient implements ClusterClient {
     this.#prng = prng;
   }
 
-  put(name: string, value: string, condition: Condition | null): Promise<Outcome> {
+  put(name: string, value: string, condition: Condition | null, ttlSeconds = 0): Promise<Outcome> {
     const key = Buffer.from(name);
-    const options = { ...PLAIN_PUT, condition: serviceCondition(condition) };
+    const options = { ...PLAIN_PUT, ttlSeconds, condition: serviceCondition(condition) };
     return this.#write((service, done) => {
       service.put(key, 0, key.length, Buffer.from(JSON.stringify(value)), options, (error, revision) =>
         done(error, { kind: 'written', revision }),

@@ -73,6 +73,8 @@ export interface WorkloadShape {
   readonly lulls: boolean;
   readonly longestBatch: number;
   readonly longestValueBytes: number;
+  /** The share of puts with a ttl. */
+  readonly ttlShare: number;
 }
 
 export interface Swarm {
@@ -131,5 +133,6 @@ function drawWorkload(prng: Prng): WorkloadShape {
     longestBatch: prng.pick([1, 4, 12]),
     longestValueBytes: prng.pick([0, 100, 3000]),
     lulls: prng.chance(0.3),
+    ttlShare: prng.pick([0, 0, 0.1, 0.5]),
   };
 }

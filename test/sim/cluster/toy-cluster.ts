@@ -20,6 +20,7 @@ export const TOY_BUGS = [
   'scan at an old instant',
   'revision used twice',
   'value comes back',
+  'expired value comes back',
 ] as const;
 
 export type ToyBug = (typeof TOY_BUGS)[number];
@@ -57,7 +58,12 @@ export class ToyCluster {
 
   client(): ClusterClient {
     return {
-      put: (key, value, condition) => this.#answer(() => this.#write(key, value, condition)),
+      put: (key, value, condition, ttlSeconds = 0) =>
+        this.#answer(() => {
+          const outcome = this.#write(key, value, condition);
+          if (ttlSeconds > 0 && outcome.kind === 'written') this.#expire(key, value, ttlSeconds * 1000);
+          return outcome;
+        }),
       delete: (key, condition) => this.#answer(() => this.#write(key, null, condition)),
       get: (key) => this.#answer(() => this.#get(key)),
       staleGet: (key) => this.#staleGet(key),
@@ -122,6 +128,16 @@ export class ToyCluster {
       this.#options.scheduler.schedule(5, () => this.#store(key, older));
     }
     return { kind: value === null ? 'deleted' : 'written', revision };
+  }
+
+  #expire(key: string, value: string, afterMs: number): void {
+    const { scheduler } = this.#options;
+    scheduler.schedule(afterMs, () => {
+      const now = this.#versions.get(key)?.at(-1) ?? ABSENT;
+      if (now.value !== value) return;
+      this.#store(key, { value: null, revision: this.#nextRevision(key) });
+      if (this.#errs('expired value comes back')) scheduler.schedule(20, () => this.#store(key, now));
+    });
   }
 
   #store(key: string, version: Version): void {

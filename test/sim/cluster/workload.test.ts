@@ -26,6 +26,7 @@ const REQUIRED = [
   'delete deleted',
   'delete nothing',
   'delete conflict',
+  'puts with a ttl',
   'batches',
   'scans',
   'scans of the past',

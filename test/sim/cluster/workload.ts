@@ -23,6 +23,9 @@ const LONGEST_BACK_OFF_MS = 40;
 /** Clients without pauses make so many calls in a row at most, as fast as they are answered. */
 const LONGEST_BURST = 60;
 
+/** Some end while what was written with them is still read. */
+const TTLS_SECONDS = [0.005, 0.05, 0.5, 2];
+
 /** A stale read that may be older was answered without a quorum. */
 const OLD_MS = 500;
 
@@ -153,8 +156,14 @@ export class Workload {
   }
 
   async #put(number: number, client: ClusterClient, key: string, condition: Condition | null): Promise<void> {
+    const { prng, shape, reached } = this.#options;
     const value = this.#newValue();
-    await this.#call(number, key, { kind: 'put', value, condition }, () => client.put(key, value, condition));
+    const expires = prng.chance(shape.ttlShare);
+    const ttlSeconds = expires ? prng.pick(TTLS_SECONDS) : 0;
+    if (expires) reached.count('puts with a ttl');
+    await this.#call(number, key, { kind: 'put', value, condition, expires }, () =>
+      client.put(key, value, condition, ttlSeconds),
+    );
   }
 
   async #delete(number: number, client: ClusterClient, key: string, condition: Condition | null): Promise<void> {
