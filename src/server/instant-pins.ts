@@ -4,6 +4,7 @@ import type { Instants } from '../cluster/instants/instants.js';
 import type { Engine } from '../engine/engine.js';
 import type { RevisionPin } from '../engine/tree/history.js';
 import type { Revision } from '../lsm/row-key.js';
+import type { Group } from '../replica/group.js';
 
 export interface InstantPinsOptions {
   readonly host: GroupHost;
@@ -64,10 +65,13 @@ export class InstantPins {
     return group.pendingCount === 0 ? Infinity : group.pendingAt(0).entry.revision;
   }
 
-  /** Resolves when `completeUpTo` was `expiry` or more, which is at or below `now`, the instant of a read. */
-  async complete(partition: number, expiry: Revision, now: Revision): Promise<void> {
-    if (this.#instants === null) await this.#reachAlone(now);
-    else await this.#instants.complete(partition, expiry, now);
+  /**
+   * For a read of this key at `now` that met a version which expired at `expiry`, by then: resolves when every write of the key from before
+   * the expiry is decided and applied here.
+   */
+  async complete(group: Group, key: Uint8Array, hash: number, expiry: Revision, now: Revision): Promise<void> {
+    if (this.#instants !== null) await this.#instants.complete(group.partition, expiry, now);
+    else if (group.findUnapplied(key, 0, key.length, hash) !== null) await this.#host.whenApplied(group);
   }
 
   #readsAlone(partitions: readonly number[]): boolean {

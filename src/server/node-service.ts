@@ -94,8 +94,13 @@ export class NodeService implements LocalService {
     const hit = this.#engine.hit;
     if (hit.bytes[hit.start] !== 0) {
       const at = Math.max(this.#host.now(), hit.revision);
-      if (isAbsentAt(hit.bytes, hit.start, at))
-        return this.#isGone(group, hit.bytes, hit.start, at) ? 'absent' : 'blocked';
+      if (isAbsentAt(hit.bytes, hit.start, at)) {
+        const expiry = recordExpiresAt(hit.bytes, hit.start);
+        // A write that found it, from before its end, may be on its way.
+        const isDecided = expiry <= this.#instants.completeUpTo(partition);
+        if (!isDecided && group.findUnapplied(key, start, length, hash) !== null) return 'blocked';
+        return expiry === 0 || this.#relyNow(at) ? 'absent' : 'blocked';
+      }
     }
     found.set(hit.bytes, hit.start, hit.length, hit.revision);
     return 'found';
@@ -118,7 +123,7 @@ export class NodeService implements LocalService {
     let version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
     const expiry = version === null ? 0 : recordExpiresAt(version.record, 0);
     if (expiry > complete && expiry <= now && !mutated('server-expired-before-decided')) {
-      await this.#instants.complete(group.partition, expiry, now);
+      await this.#instants.complete(group, copy, hash, expiry, now);
       version = await this.#engine.read(group.replicaId, copy, hash, LATEST);
     }
     if (isStale) options.onStaleness?.(confirmed === null ? 0 : this.#freshness.stalenessMs(confirmed));
@@ -215,14 +220,9 @@ export class NodeService implements LocalService {
       : storedVersion(version.record, version.revision);
   }
 
-  /**
-   * Whether a tombstone or an expired version may be answered as absent now. "Expired" binds the clock to `at`, which may pass the durable
-   * bound, and no write from before the expiry may take effect later: then the caller has to wait.
-   */
-  #isGone(group: Group, bytes: Uint8Array, start: number, at: Revision): boolean {
-    const expiry = recordExpiresAt(bytes, start);
-    if (expiry === 0) return true;
-    if (at > this.#revisionClock.durableBound || expiry > this.#instants.completeUpTo(group.partition)) return false;
+  /** An answer "expired" binds the clock to `at`. False: `at` passes the durable bound, so the caller has to wait. */
+  #relyNow(at: Revision): boolean {
+    if (at > this.#revisionClock.durableBound) return false;
     this.#revisionClock.raise(at);
     return true;
   }
