@@ -426,7 +426,7 @@ test('a peer that has gone without a word is left at the deadline, and the next 
       socket.write(HELLO);
     }
   });
-  const client = clientFor(t, port, { clientName: 'x'.repeat(60), deadlineMs: 30 });
+  const client = clientFor(t, port, { clientName: 'x'.repeat(60), deadlineMs: 400 });
   assert.ok((await rejection(client.get('a'))) instanceof DeadlineError);
   assert.ok((await rejection(client.get('a'))) instanceof DeadlineError);
   assert.equal(connections, 2);
