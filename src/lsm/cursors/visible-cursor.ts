@@ -31,12 +31,16 @@ type Move = 'stay' | 'step' | 'seek' | 'seekBefore';
 /** Where the child stands after a completed call: at the current entry, or at the last entry of an earlier row. */
 type Standing = 'at' | 'before' | 'unknown';
 
+/** Most keys are short, and a scan has two of these for each partition. */
+const FIRST_KEY_BYTES = 64;
+
 class RowKeyBuffer {
-  readonly bytes = new Uint8Array(MAX_ROW_KEY_BYTES);
+  bytes = new Uint8Array(FIRST_KEY_BYTES);
   length = 0;
 
   take(cursor: Cursor): void {
     const { key, keyStart, keyLength } = cursor;
+    if (keyLength > this.bytes.length) this.bytes = new Uint8Array(MAX_ROW_KEY_BYTES);
     const bytes = this.bytes;
     for (let i = 0; i < keyLength; i++) bytes[i] = key[keyStart + i]!;
     this.length = keyLength;
