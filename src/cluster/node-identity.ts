@@ -1,6 +1,6 @@
 import { CairnError, CorruptionError } from '../base/errors.js';
 import { crc32c } from '../codec/crc32c.js';
-import { readFileSync, writeNewFileSync } from '../engine/file-io.js';
+import { readFileSync, replaceFileSync } from '../engine/file-io.js';
 import type { Random } from '../ports/random.js';
 import type { SyncDisk } from '../ports/disk.js';
 
@@ -101,11 +101,8 @@ export function createIdentity(wishes: IdentityWishes, random: Random): NodeIden
 /** Makes the identity durable, all or nothing. */
 export function writeIdentity(disk: SyncDisk, directory: string, identity: NodeIdentity): void {
   const line = JSON.stringify(identity);
-  const temporary = `${directory}/${IDENTITY_FILE}.new`;
-  if (disk.exists(temporary)) disk.remove(temporary);
-  writeNewFileSync(disk, temporary, Buffer.from(`${line}\n${checksumOf(line)}\n`));
-  disk.rename(temporary, `${directory}/${IDENTITY_FILE}`);
-  disk.syncDirectory(directory);
+  const path = `${directory}/${IDENTITY_FILE}`;
+  replaceFileSync(disk, path, `${path}.new`, Buffer.from(`${line}\n${checksumOf(line)}\n`));
 }
 
 function checksumOf(line: string): string {

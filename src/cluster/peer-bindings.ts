@@ -1,6 +1,6 @@
 import { CorruptionError } from '../base/errors.js';
 import { crc32c } from '../codec/crc32c.js';
-import { readFileSync, writeNewFileSync } from '../engine/file-io.js';
+import { readFileSync, replaceFileSync } from '../engine/file-io.js';
 import type { SyncDisk } from '../ports/disk.js';
 
 const FILE = 'peers.json';
@@ -75,11 +75,7 @@ export class PeerBindings {
     const path = `${this.#directory}/${FILE}`;
     const stored: Stored = { incarnations: Object.fromEntries(incarnations), isKnown };
     const line = JSON.stringify(stored);
-    const temporary = `${path}.new`;
-    if (this.#disk.exists(temporary)) this.#disk.remove(temporary);
-    writeNewFileSync(this.#disk, temporary, Buffer.from(`${line}\n${checksumOf(line)}\n`));
-    this.#disk.rename(temporary, path);
-    this.#disk.syncDirectory(this.#directory);
+    replaceFileSync(this.#disk, path, `${path}.new`, Buffer.from(`${line}\n${checksumOf(line)}\n`));
   }
 }
 

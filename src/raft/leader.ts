@@ -104,7 +104,7 @@ export class Leader implements Role {
 
   persisted(): void {
     this.#maybeCommit();
-    this.#serveReads();
+    if (!this.#reads.isEmpty) this.#serveReads();
   }
 
   #maybeCommit(): void {

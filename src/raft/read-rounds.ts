@@ -28,6 +28,10 @@ export class ReadRounds {
   newest = 0;
   sent = 0;
 
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0 && this.#confirmed.length === 0;
+  }
+
   /** Some need a round. */
   get waiting(): boolean {
     return this.#waiting.length > 0;
